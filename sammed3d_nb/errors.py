@@ -1,0 +1,33 @@
+"""Errors that a user can cause.
+
+Each carries one sentence: what arrived, what was expected, what to do. The command line prints it without a
+traceback and exits 2; the dashboard shows it in its status line.
+"""
+
+
+class UserError(Exception):
+    """Base of every error that a user can cause; ``str(error)`` is the sentence to show."""
+
+
+class VolumeError(UserError):
+    """An image that cannot be used as a volume."""
+
+
+class ClickError(UserError):
+    """A click that cannot be answered, e.g. outside the volume."""
+
+
+class CheckpointError(UserError):
+    """A model file that cannot be loaded as what was asked for."""
+
+
+class DownloadError(UserError):
+    """A file that could not be fetched or whose checksum differs."""
+
+
+class DeviceError(UserError):
+    """A computing device that is missing or out of memory."""
+
+
+class RecordError(UserError):
+    """A saved session that cannot be read or does not fit the volume."""
