@@ -1,0 +1,153 @@
+"""Read image files by SimpleITK after looking at their raw headers.
+
+SimpleITK alone is too forgiving for this package: it loads truncated NIfTI with zeros in place of the missing
+voxels, drops the sign of a NIfTI spacing, straightens sheared axes, and chooses between disagreeing orientations,
+all without a word. So each format's header is read here first.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from sammed3d_nb.errors import VolumeError
+
+KNOWN = "NIfTI, NRRD, MetaImage or DICOM"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What a reader found: the image, what to call it, and what the user should know about it."""
+
+    image: Any
+    name: str
+    modality: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def read_image(path: Path, *, series: str | None = None) -> ImageFile:
+    """Read any supported file or DICOM folder; see ``Volume.read``."""
+    from sammed3d_nb import dicom
+
+    if not path.exists():
+        raise VolumeError(f"{path} does not exist; check the path.")
+    try:
+        if path.is_dir():
+            return dicom.read_folder(path, series)
+        head = _first_bytes(path)
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
+    if not head:
+        raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
+    if dicom.is_dicom(path):
+        return dicom.read_file(path)
+    return read_plain(path, head)
+
+
+def read_plain(path: Path, head: bytes) -> ImageFile:
+    """Read a NIfTI, NRRD or MetaImage file whose first bytes (after gunzip) are given."""
+    from sammed3d_nb import headers
+
+    name = stem(path)
+    if headers.is_nifti(head):
+        warnings = headers.check_nifti(path, head)
+        image = load(path, "NiftiImageIO")
+        warnings += headers.check_nifti_geometry(path, head, image)
+    elif head.startswith(b"NRRD"):
+        warnings = headers.check_nrrd(path)
+        image = load(path, "NrrdImageIO")
+    elif headers.is_metaimage(head):
+        warnings = headers.check_metaimage(path)
+        image = load(path, "MetaImageIO")
+    else:
+        raise VolumeError(f"{path.name} is not {_article(path)}image that can be read; expected {KNOWN}.")
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+        warnings += (f"{path.name} is 4-D with a single time point; it is used as a 3-D volume.",)
+    return ImageFile(image, name, warnings=warnings)
+
+
+def _article(path: Path) -> str:
+    """Name formats that people try and that hold no volume, for a clearer sentence."""
+    kinds = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
+    kind = kinds.get(path.suffix.lower())
+    return f"a 3-D image but a {kind} picture, no " if kind else "an "
+
+
+def load(path: Path, reader: str) -> Any:
+    """Read the voxels with the named ITK reader, silently."""
+    with quiet():
+        try:
+            return sitk.ReadImage(str(path), imageIO=reader)
+        except RuntimeError as error:
+            raise VolumeError(
+                f"{path.name} is damaged or truncated: its header can be read but its voxels cannot; copy or export"
+                " it again."
+            ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep ITK's warnings off the terminal: what matters is checked here and told in sentences."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def stem(path: Path) -> str:
+    """The file's name without its suffix, .nii.gz included."""
+    name = path.name
+    for suffix in (".nii.gz", ".img.gz", ".hdr.gz"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem
+
+
+def content_bytes(path: Path) -> int:
+    """Size of the file's content in bytes, after gunzip.
+
+    The whole stream is unpacked, for a gzip file shows damage in its middle no other way.
+
+    Raises:
+        VolumeError: The compressed data end too early or are damaged.
+    """
+    if not _gzipped(path):
+        return path.stat().st_size
+    total = 0
+    try:
+        with gzip.open(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                total += len(chunk)
+    except EOFError as error:
+        raise VolumeError(f"{path.name} is truncated (its gzip data end early); copy or export it again.") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise VolumeError(f"{path.name} is damaged (its gzip data do not unpack); copy or export it again.") from error
+    return total
+
+
+def _gzipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _first_bytes(path: Path) -> bytes:
+    """The first 540 bytes, after gunzip: enough for either NIfTI header."""
+    if not _gzipped(path):
+        with path.open("rb") as file:
+            return file.read(540)
+    try:
+        with gzip.open(path) as stream:
+            return stream.read(540)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise VolumeError(f"{path.name} is damaged or truncated (gzip); copy or export it again.") from error
