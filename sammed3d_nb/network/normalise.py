@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def positive_zscore(cube: Tensor) -> Tensor:
-    """Subtract the mean and divide by the standard deviation of the voxels > 0 (SAM-Med3D, by TorchIO's ZNormalization).
+    """Subtract the mean and divide by the standard deviation of the voxels > 0 (as SAM-Med3D does through TorchIO).
 
     The deviation is the sample's (n − 1). A cube without contrast among its positive voxels (fewer than two, or all
     equal) has no such scale: it is returned centred on its positive mean, or unchanged, so that no NaN arises.
