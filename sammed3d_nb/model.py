@@ -32,7 +32,8 @@ class Model:
     """A network on one device in one precision. All calls may come from any thread."""
 
     def __init__(self, network: Network, device: torch.device, precision: str = "float32") -> None:
-        self.network = network.eval().requires_grad_(False).to(device, PRECISIONS[precision])
+        self.network = network.eval().requires_grad_(False)
+        network.place(device, PRECISIONS[precision])
         self.device = device
         self.precision = precision
         self._lock = threading.Lock()
@@ -63,9 +64,7 @@ class Model:
         with torch.inference_mode(), self._lock:
             return self.network.encode(tensor.to(self.device))
 
-    def decode(
-        self, embedding: Embedding, points: Any, labels: Any, previous: Tensor | None = None
-    ) -> Decoded:
+    def decode(self, embedding: Embedding, points: Any, labels: Any, previous: Tensor | None = None) -> Decoded:
         """Answer the clicks.
 
         Args:
@@ -95,9 +94,7 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError) as error:
-        raise DeviceError(
-            f"The device {str(device)!r} cannot be used here; leave it out or say cpu."
-        ) from error
+        raise DeviceError(f"The device {str(device)!r} cannot be used here; leave it out or say cpu.") from error
     return wanted
 
 

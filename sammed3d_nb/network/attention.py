@@ -124,7 +124,7 @@ class RelativeAttention(nn.Module):
         rd, rh, rw = (part[..., :n] for part in bias)
         keys = n**3 + (self.window > n)
         mask = query.new_empty(m, n, n, n, keys)
-        grid = mask[..., : n**3].unflatten(-1, (n, n, n))
+        grid = mask[..., : n**3].view(m, n, n, n, n, n, n)
         torch.add(rd[..., None, None, :], (rh[:, :, :, :, None] + rw[:, :, :, None])[:, :, :, None], out=grid)
         if self.window > n:
             mask[..., -1] = self.padding(bias)

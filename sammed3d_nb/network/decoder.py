@@ -5,9 +5,12 @@ overlap, so they are matrix products too. Products of weights with weights are m
 with the image once per cube (`image`).
 """
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear, relu, scaled_dot_product_attention
+from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention
 
 from sammed3d_nb.network.prompts import MASK_NORM_EPS
 
@@ -27,8 +30,8 @@ class CrossAttention(nn.Module):
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend with what has been projected already; (N, inner) each, ``mask`` adds to the keys' logits."""
-        heads = (x.unflatten(-1, (HEADS, -1)).transpose(0, 1)[None] for x in (query, key, value))
-        mixed = scaled_dot_product_attention(*heads, mask)
+        q, k, v = (x.view(len(x), HEADS, -1).transpose(0, 1)[None] for x in (query, key, value))
+        mixed = scaled_dot_product_attention(q, k, v, mask)
         out: Tensor = self.out_proj(mixed[0].transpose(0, 1).flatten(1))
         return out
 
@@ -38,7 +41,7 @@ class ReluMlp(nn.Module):
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, first width) to (…, last width)."""
@@ -81,9 +84,7 @@ class TwoWayLayer(nn.Module):
         """The tokens' attention to themselves; the first layer has neither positions nor residual."""
         attention = self.self_attn
         placed = tokens if first else tokens + start
-        mixed = attention.mix(
-            attention.q_proj(placed), attention.k_proj(placed), attention.v_proj(tokens), mask
-        )
+        mixed = attention.mix(attention.q_proj(placed), attention.k_proj(placed), attention.v_proj(tokens), mask)
         out: Tensor = self.norm1(mixed if first else tokens + mixed)
         return out
 
@@ -96,6 +97,12 @@ class TwoWayTransformer(nn.Module):
         self.layers = nn.ModuleList(TwoWayLayer(width) for _ in range(LAYERS))
         self.final_attn_token_to_image = CrossAttention(width, width // 2)
         self.norm_final_attn = nn.LayerNorm(width)
+
+    @property
+    def both(self) -> tuple[TwoWayLayer, TwoWayLayer]:
+        """The layers."""
+        first, second = self.layers
+        return cast(TwoWayLayer, first), cast(TwoWayLayer, second)
 
 
 class MaskDecoder(nn.Module):
@@ -130,14 +137,12 @@ class MaskDecoder(nn.Module):
                 "3": nn.ConvTranspose3d(width // 4, width // 8, 2, stride=2),
             }
         )
-        self.output_hypernetworks_mlps = nn.ModuleList(
-            ReluMlp(width, width, width, width // 8) for _ in range(MASKS)
-        )
+        self.output_hypernetworks_mlps = nn.ModuleList(ReluMlp(width, width, width, width // 8) for _ in range(MASKS))
         self.iou_prediction_head = ReluMlp(width, 256, 256, MASKS)
         for name in MaskDecoder.__annotations__:
             self.register_buffer(name, None, persistent=False)
 
-    def fold(self, positions: Tensor, mask_projection: nn.Module, no_mask: Tensor) -> None:
+    def fold(self, positions: Tensor, mask_projection: nn.Conv3d, no_mask: Tensor) -> None:
         """Multiply out whatever depends on the weights alone.
 
         With P the dense positions, the first layer needs of the image x (embedding plus mask features): x itself,
@@ -149,8 +154,9 @@ class MaskDecoder(nn.Module):
             mask_projection: the prompt encoder's last mask convolution.
             no_mask: its embedding for "no mask", (1, width).
         """
-        first, second = self.transformer.layers
+        first, second = self.transformer.both
         final = self.transformer.final_attn_token_to_image
+        mask_bias = cast(Tensor, mask_projection.bias)
         with torch.no_grad():
             weight, constant = _project(first, positions)
             width = positions.shape[1]
@@ -158,15 +164,13 @@ class MaskDecoder(nn.Module):
             self.image_bias = torch.cat([torch.zeros_like(positions), constant], dim=1)
             self.mask_weight = self.image_weight @ mask_projection.weight.flatten(1)
             # both kinds of absent or present mask end as one row added to every cell
-            self.no_mask = torch.cat([mask_projection.bias[None], no_mask]) @ self.image_weight.t()
+            self.no_mask = torch.cat([mask_bias[None], no_mask]) @ self.image_weight.t()
             self.second_weight, self.second_bias = _project(second, positions)
             self.final_weight = torch.cat([final.k_proj.weight, final.v_proj.weight])
-            self.final_bias = torch.cat(
-                [final.k_proj(positions), final.v_proj.bias.expand(len(positions), -1)], dim=1
-            )
+            self.final_bias = torch.cat([final.k_proj(positions), final.v_proj.bias.expand(len(positions), -1)], dim=1)
             self.output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-            self.up1_weight, self.up1_bias = _as_matrix(self.output_upscaling["0"])
-            self.up2_weight, self.up2_bias = _as_matrix(self.output_upscaling["3"])
+            self.up1_weight, self.up1_bias = _as_matrix(cast(nn.ConvTranspose3d, self.output_upscaling["0"]))
+            self.up2_weight, self.up2_bias = _as_matrix(cast(nn.ConvTranspose3d, self.output_upscaling["3"]))
 
     def image(self, embedding: Tensor) -> Tensor:
         """Every product of the image alone, made once per cube.
@@ -200,7 +204,7 @@ class MaskDecoder(nn.Module):
         Returns:
             Logits (1, M, 4n, 4n, 4n) and quality (1, M), M = 3 with ``multimask``, else 1.
         """
-        first, second = self.transformer.layers
+        first, second = self.transformer.both
         start = torch.cat([self.output_tokens, clicks])
         width = start.shape[1]
         if mask is None:
@@ -231,16 +235,16 @@ class MaskDecoder(nn.Module):
 
     def _upscale(self, cells: Tensor, kernels: Tensor) -> Tensor:
         """Cells (n³, width) ×4 finer along each edge, each seen through the kernels (M, width / 8)."""
-        n, norm = self.grid, self.output_upscaling["1"]
+        n, norm = self.grid, cast(nn.LayerNorm, self.output_upscaling["1"])
         x = linear(cells, self.up1_weight, self.up1_bias).view(8 * len(cells), -1)
-        x = gelu(layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
+        x = gelu(norm(x))
         x = gelu(linear(x, self.up2_weight, self.up2_bias)).view(64 * len(cells), -1)
         # rows are (d, h, w, then 2³ of the first step, then 2³ of the second)
         logits = linear(x, kernels).view(n, n, n, 2, 2, 2, 2, 2, 2, -1).permute(9, 0, 3, 6, 1, 4, 7, 2, 5, 8)
         return logits.reshape(1, -1, 4 * n, 4 * n, 4 * n)
 
 
-def _project(layer: nn.Module, positions: Tensor) -> tuple[Tensor, Tensor]:
+def _project(layer: TwoWayLayer, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Of one layer: the weights of keys, values and queries made from the image, and what the positions add."""
     to_image, to_token = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
     k, v, q = to_image.k_proj, to_image.v_proj, to_token.q_proj
@@ -248,7 +252,7 @@ def _project(layer: nn.Module, positions: Tensor) -> tuple[Tensor, Tensor]:
     return weight, torch.cat([k(positions), v.bias.expand(len(positions), -1), q(positions)], dim=1)
 
 
-def _as_matrix(convolution: nn.Module) -> tuple[Tensor, Tensor]:
+def _as_matrix(convolution: nn.ConvTranspose3d) -> tuple[Tensor, Tensor]:
     """A transposed convolution of kernel and stride 2 as a matrix (8 × out, in) and its bias (8 × out,)."""
     weight = convolution.weight  # (in, out, 2, 2, 2)
-    return weight.permute(2, 3, 4, 1, 0).reshape(-1, weight.shape[0]), convolution.bias.repeat(8)
+    return weight.permute(2, 3, 4, 1, 0).reshape(-1, weight.shape[0]), cast(Tensor, convolution.bias).repeat(8)

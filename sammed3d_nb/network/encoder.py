@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -155,11 +156,11 @@ class Neck(nn.Sequential):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n³, width) to (n³, out); channels stay last, so both convolutions are matrix products."""
-        project, norm, convolve, last_norm = self
-        tokens = norm(linear(tokens, project.weight.flatten(1)))
+        project, convolve = cast(nn.Conv3d, self[0]), cast(nn.Conv3d, self[2])
+        tokens = self[1](linear(tokens, project.weight.flatten(1)))
         field = pad(tokens.view(self.grid, self.grid, self.grid, -1), (0, 0, 1, 1, 1, 1, 1, 1))
         around = field.unfold(0, 3, 1).unfold(1, 3, 1).unfold(2, 3, 1).reshape(self.grid**3, -1)
-        result: Tensor = last_norm(linear(around, convolve.weight.flatten(1)))
+        result: Tensor = self[3](linear(around, convolve.weight.flatten(1)))
         return result
 
 
@@ -172,14 +173,12 @@ class ImageEncoder(nn.Module):
         self.patch_embed = PatchEmbedding(shape)
         self.pos_embed = nn.Parameter(torch.zeros(1, shape.grid, shape.grid, shape.grid, shape.width))
         block = StudentBlock if shape.student else Block
-        self.blocks = nn.ModuleList(block(shape, window) for window in shape.windows)
+        self.blocks = nn.Sequential(*(block(shape, window) for window in shape.windows))
         self.neck = Neck(shape)
 
     def forward(self, cube: Tensor) -> Tensor:
         """(1, 1, s, s, s) normalised, to (1, out, n, n, n); channels are last in memory."""
         n = self.shape.grid
         tokens = self.patch_embed(cube) + self.pos_embed.view(n**3, -1)
-        for block in self.blocks:
-            tokens = block(tokens)
-        embedding: Tensor = self.neck(tokens).view(1, n, n, n, -1).permute(0, 4, 1, 2, 3)
+        embedding: Tensor = self.neck(self.blocks(tokens)).view(1, n, n, n, -1).permute(0, 4, 1, 2, 3)
         return embedding

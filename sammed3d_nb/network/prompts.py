@@ -1,10 +1,11 @@
 """Clicks and the previous mask, as SAM-Med3D's mask decoder wants them."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear
+from torch.nn.functional import gelu, linear
 
 IGNORED = -2
 """Label of a token that only fills up a tensor of fixed size; nothing may attend to it."""
@@ -59,6 +60,11 @@ class PromptEncoder(nn.Module):
         )
         self.no_mask_embed = nn.Embedding(1, width)
 
+    @property
+    def mask_projection(self) -> nn.Conv3d:
+        """The last convolution of the mask, which the decoder folds into its own products."""
+        return cast(nn.Conv3d, self.mask_downscaling["6"])
+
     def dense_positions(self) -> Tensor:
         """Positional features of the grid's cells, (n³, width).
 
@@ -80,7 +86,7 @@ class PromptEncoder(nn.Module):
             labels: (N,) 1 positive, 0 negative, `IGNORED` for filling.
         """
         features = self.pe_layer((points + 0.5) / self.cube)
-        negative, positive = (embedding.weight for embedding in self.point_embeddings)
+        negative, positive = (cast(nn.Embedding, kind).weight for kind in self.point_embeddings)
         label = labels[:, None]
         kind = torch.where(label == 1, positive, torch.where(label == 0, negative, torch.zeros_like(negative)))
         tokens = features.to(kind.dtype) + kind
@@ -89,14 +95,15 @@ class PromptEncoder(nn.Module):
     def mask(self, logits: Tensor) -> Tensor:
         """The previous logits (1, 1, 4n, 4n, 4n) to features (n³, mask_channels).
 
-        What is left to do is one matrix product with ``mask_downscaling.6``, which the decoder folds into its own.
+        What is left to do is `mask_projection`.
         """
-        first, norm1, second, norm2, _ = self.mask_downscaling.values()
+        first, second = (cast(nn.Conv3d, self.mask_downscaling[item]) for item in "03")
+        norm1, norm2 = (cast(nn.LayerNorm, self.mask_downscaling[item]) for item in "14")
         n = self.grid
         # both convolutions work on 2³ cells that do not overlap: cut once, and channels stay last
         cells = logits.to(first.weight.dtype).view(n, 2, 2, n, 2, 2, n, 2, 2).permute(0, 3, 6, 1, 4, 7, 2, 5, 8)
         x = linear(cells.reshape(-1, 8), first.weight.flatten(1), first.bias)
-        x = gelu(layer_norm(x, norm1.normalized_shape, norm1.weight, norm1.bias, norm1.eps))
+        x = gelu(norm1(x))
         x = x.view(n**3, 8, -1).transpose(1, 2).flatten(1)  # the weight's order: channel, then the cell's 2³
         x = linear(x, second.weight.flatten(1), second.bias)
-        return gelu(layer_norm(x, norm2.normalized_shape, norm2.weight, norm2.bias, norm2.eps))
+        return gelu(norm2(x))

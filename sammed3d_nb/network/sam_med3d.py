@@ -1,10 +1,10 @@
 """SAM-Med3D, and FastSAM3D: the same prompts and mask decoder behind a smaller image encoder."""
 
+import weakref
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from sammed3d_nb.network.decoder import MaskDecoder
 from sammed3d_nb.network.encoder import EncoderShape, ImageEncoder
@@ -13,6 +13,9 @@ from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
 
 KEPT_CUBES = 4
 """Embeddings whose click-independent products are kept (1 MB each in bfloat16, 2 MB in float32)."""
+
+EXACT = ("positional_encoding_gaussian_matrix", "padded_rh", "padded_rw")
+"""Buffers that stay float32 in every precision: angles and logarithms, where a rounding error is an absolute one."""
 
 
 class SamMed3D(Network):
@@ -28,7 +31,7 @@ class SamMed3D(Network):
         self.image_encoder = ImageEncoder(shape)
         self.prompt_encoder = PromptEncoder(shape.out, shape.grid, shape.cube)
         self.mask_decoder = MaskDecoder(shape.out, shape.grid)
-        self._products = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
+        self._products: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
         self.register_load_state_dict_post_hook(lambda module, _: module.fold())  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -58,9 +61,16 @@ class SamMed3D(Network):
     def fold(self) -> None:
         """Work out everything that depends on the weights alone. Loading a state dict calls it."""
         prompts = self.prompt_encoder
-        self.mask_decoder.fold(
-            prompts.dense_positions(), prompts.mask_downscaling["6"], prompts.no_mask_embed.weight
-        )
+        self.mask_decoder.fold(prompts.dense_positions(), prompts.mask_projection, prompts.no_mask_embed.weight)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """As `Network.place`, and `EXACT` buffers stay float32."""
+        exact = {name: buffer for name, buffer in self.named_buffers() if name.endswith(EXACT)}
+        super().place(device, dtype)
+        for name, buffer in exact.items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(owner), leaf, buffer.to(device))
+        self._products.clear()
 
     def encode(self, cube: Tensor) -> Tensor:
         """(1, 1, s, s, s) normalised, to the image embedding (1, c, n, n, n)."""
@@ -89,12 +99,13 @@ class SamMed3D(Network):
 
     def products(self, embedding: Tensor) -> Tensor:
         """The decoder's click-independent products, kept for the last few cubes."""
-        products: Tensor | None = self._products.get(embedding)
-        if products is None:
+        seen, products = self._products.get(id(embedding), (None, None))
+        if seen is None or products is None or seen() is not embedding:  # an id may come back after its tensor died
             products = self.mask_decoder.image(embedding)
+            self._products.pop(id(embedding), None)
             while len(self._products) >= KEPT_CUBES:
-                self._products.popitem()
-            self._products[embedding] = products
+                del self._products[next(iter(self._products))]
+            self._products[id(embedding)] = weakref.ref(embedding), products
         return products
 
     def answer(

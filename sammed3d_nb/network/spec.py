@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 Embedding = Tensor | tuple[Tensor, ...]
@@ -22,6 +23,7 @@ class ModelSpec:
         cube_size: voxels along each edge of the input cube.
         grid_size: cells along each edge of the low-resolution logits.
         spacing_mm: edge of one cube voxel, mm.
+        spacing_range_mm: the finest and the coarsest edge that the network was trained on.
         normalisation: key of `sammed3d_nb.network.normalise.normalise`.
         parameters: number of weights.
         source: the file or files that the weights came from, ``None`` when they never were in a file.
@@ -37,6 +39,7 @@ class ModelSpec:
     cube_size: int = 128
     grid_size: int = 32
     spacing_mm: float = 1.5
+    spacing_range_mm: tuple[float, float] = (1.5, 1.5)
     normalisation: str = "positive-zscore"
     parameters: int = 0
     source: str | None = None
@@ -52,6 +55,10 @@ class Network(nn.Module, ABC):
     """
 
     spec: ModelSpec
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move to a device and a precision; networks with weights that must stay exact override this."""
+        self.to(device=device, dtype=dtype)
 
     @abstractmethod
     def encode(self, cube: Tensor) -> Embedding:
