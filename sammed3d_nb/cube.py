@@ -5,7 +5,6 @@ mm. Everything else follows from that affine: the volume is sampled directly thr
 through it, one interpolation each way; the whole volume is never resampled.
 """
 
-from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
+from sammed3d_nb.region import Region, triple
 from sammed3d_nb.spaces import LPS_TO_RAS, Matrix, Transform, TransformChain, box
 from sammed3d_nb.volume import Volume
 
@@ -22,32 +22,6 @@ MARGIN = 8
 """Cube voxels (12 mm): a click nearer than this to a face of the cube moves the cube."""
 
 _NO_LOGIT = -1000.0  # of voxels outside the cube: no threshold in use reaches it
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box of whole voxels of a volume.
-
-    Attributes:
-        start: First voxel (i, j, k).
-        size: Numbers of voxels along (i, j, k); all zero when the box is empty.
-    """
-
-    start: tuple[int, int, int]
-    size: tuple[int, int, int]
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """The box as slices of an array in order (z, y, x)."""
-        k, j, i = (slice(first, first + count) for first, count in zip(self.start[::-1], self.size[::-1], strict=True))
-        return k, j, i
-
-    def plane(self, axis: int, index: int) -> "Region":
-        """The part of the box in the plane `index` of voxel axis `axis` (0, 1, 2 for i, j, k); empty if outside it."""
-        inside = self.start[axis] <= index < self.start[axis] + self.size[axis]
-        start, size = list(self.start), list(self.size)
-        start[axis], size[axis] = index, 1
-        return Region(_triple(start), _triple(size)) if inside else Region(self.start, (0, 0, 0))
 
 
 class Cube:
@@ -140,14 +114,29 @@ class Cube:
 
         A face beyond which the volume ends needs no margin: there is nothing more to see behind it.
         """
-        to_cube = self.from_voxel(volume)
-        point = to_cube(ijk)
-        corners = to_cube(
-            [[(-0.5, n - 0.5)[bit] for n, bit in zip(volume.size, bits, strict=True)] for bits in _CORNERS]
-        )
-        low = np.where(corners.min(axis=0) < -0.5, margin, 0) - 0.5
-        high = self.size - 0.5 - np.where(corners.max(axis=0) > self.size - 0.5, margin, 0)
+        point = self.from_voxel(volume)(ijk)
+        cut = self.open_faces(volume)
+        low = np.array([margin if (dim, -1) in cut else 0 for dim in range(3)]) - 0.5
+        high = self.size - 0.5 - np.array([margin if (dim, 1) in cut else 0 for dim in range(3)])
         return bool(((point >= low) & (point < high)).all())
+
+    def open_faces(self, volume: Volume) -> list[tuple[int, int]]:
+        """The faces, as (dim, −1 or +1), beyond which the volume goes on for at least one cube voxel."""
+        low, high = self._extent(volume)
+        faces = [(dim, -1) for dim in range(3) if low[dim] < -1.5]
+        return faces + [(dim, 1) for dim in range(3) if high[dim] > self.size + 0.5]
+
+    def touched(self, volume: Volume, logits: Any) -> list[tuple[int, int]]:
+        """The open faces that the mask touches: beyond them the object may go on.
+
+        Args:
+            volume: The volume.
+            logits: (n, n, n), or with leading axes of length 1, over the whole cube; the mask is where they are > 0.
+        """
+        mask = _cubic(logits) > 0
+        return [
+            (dim, side) for dim, side in self.open_faces(volume) if mask.take(0 if side < 0 else -1, axis=dim).any()
+        ]
 
     def sample(self, volume: Volume) -> NDArray[np.float32]:
         """Raw intensities in the cube.
@@ -182,10 +171,9 @@ class Cube:
         """The cube's bounding box in the volume, cut to the volume."""
         corners = [[(-0.5, self.size - 0.5)[bit] for bit in bits] for bits in _CORNERS]
         voxels = self.from_voxel(volume).inverse(corners)
-        low = np.maximum(np.ceil(voxels.min(axis=0)), 0).astype(int)
-        high = np.minimum(np.floor(voxels.max(axis=0)) + 1, volume.size).astype(int)
-        count = np.maximum(high - low, 0)
-        return Region(_triple(low), _triple(count) if count.all() else (0, 0, 0))
+        low = np.maximum(np.ceil(voxels.min(axis=0)), 0)
+        high = np.minimum(np.floor(voxels.max(axis=0)) + 1, volume.size)
+        return Region.between(low, high)
 
     def logits_home(self, logits: Any, volume: Volume, region: Region) -> NDArray[np.float32]:
         """Logits on a box of the volume's own grid, linearly interpolated from the network's grid.
@@ -200,7 +188,7 @@ class Cube:
         """
         values = _cubic(logits)
         if 0 in region.size:
-            return np.zeros(region.size[::-1], dtype=np.float32)
+            return np.zeros(region.shape, dtype=np.float32)
         start = Transform.from_parts("region", "voxel", (1, 1, 1), region.start)
         to_grid = start.then(self.from_voxel(volume)).then(grid_to_cube(len(values), self.size).inverse)
         home = sitk.Resample(
@@ -225,23 +213,53 @@ class Cube:
         mask[region.slices] = self.logits_home(logits, volume, region) > threshold
         return mask
 
-    def carry(self, logits: Any, target: "Cube") -> NDArray[np.float32]:
+    def carry(self, logits: Any, target: "Cube", *, beyond: float | None = None) -> NDArray[np.float32]:
         """Logits of this cube on the grid of another one, so that a mask goes along when the cube moves.
 
-        Cells of `target` beyond this cube repeat the logit of its nearest face.
+        Args:
+            logits: (n, n, n), or with leading axes of length 1, over the whole of this cube; array or tensor.
+            target: The other cube.
+            beyond: Logit of the cells outside this cube; by default they repeat its nearest face.
 
         Returns:
-            float32 (n, n, n) in cube order, n as in `logits`.
+            float32 (n, n, n) in cube order.
         """
         values = _cubic(logits)
         n = len(values)
         theirs = grid_to_cube(n, target.size).then(target.to_ras)
         to_grid = theirs.then(self.to_ras.inverse).then(grid_to_cube(n, self.size).inverse)
         carried = sitk.Resample(
-            _image(values), (n,) * 3, _itk(to_grid), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY, 0.0,
-            sitk.sitkFloat32, True,
+            _image(values), (n,) * 3, _itk(to_grid), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY,
+            beyond or 0.0, sitk.sitkFloat32, beyond is None,
         )  # fmt: skip
         return np.ascontiguousarray(sitk.GetArrayViewFromImage(carried).transpose())
+
+    def neighbour(self, volume: Volume, dim: int, side: int, *, overlap: int) -> "Cube":
+        """The next cube of the same kind along `dim` towards `side` (−1 or +1), no further than the volume goes.
+
+        Args:
+            volume: The volume.
+            dim: Cube dim 0, 1 or 2.
+            side: −1 for lower, +1 for higher indices.
+            overlap: Cube voxels that both share.
+        """
+        low, high = self._extent(volume)
+        room = high[dim] - (self.size - 0.5) if side > 0 else -0.5 - low[dim]
+        offset = np.zeros(3)
+        offset[dim] = side * min(self.size - overlap, room)
+        moved = Transform.from_parts("cube", "cube", (1, 1, 1), offset).then(self.to_ras)
+        return Cube(moved.affine, size=self.size)
+
+    def shares(self, other: "Cube") -> float:
+        """The part of this cube (0 to 1) that lies in `other`, when both have the same axes and spacing."""
+        offset = np.abs(other.to_ras.then(self.to_ras.inverse).affine[:3, 3])
+        return float(np.prod(np.clip(1 - offset / self.size, 0, 1)))
+
+    def _extent(self, volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest cube index (3,) that the volume reaches."""
+        corners = [[(-0.5, n - 0.5)[bit] for n, bit in zip(volume.size, bits, strict=True)] for bits in _CORNERS]
+        reached = self.from_voxel(volume)(corners)
+        return reached.min(axis=0), reached.max(axis=0)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cube) and self.size == other.size and np.array_equal(self.affine, other.affine)
@@ -273,7 +291,7 @@ def closest_canonical(linear: ArrayLike) -> tuple[tuple[int, int, int], NDArray[
     cosines = linear / np.linalg.norm(linear, axis=0)
     axes = max(permutations(range(3)), key=lambda order: sum(abs(cosines[row, axis]) for row, axis in enumerate(order)))
     signs = np.array([np.sign(cosines[row, axis]) or 1.0 for row, axis in enumerate(axes)])
-    return _triple(axes), signs
+    return triple(axes), signs
 
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -298,8 +316,3 @@ def _itk(transform: Transform) -> sitk.AffineTransform:
     itk.SetMatrix(transform.affine[:3, :3].ravel().tolist())
     itk.SetTranslation(transform.affine[:3, 3].tolist())
     return itk
-
-
-def _triple(values: Any) -> tuple[int, int, int]:
-    a, b, c = (int(value) for value in values)
-    return a, b, c
