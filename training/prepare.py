@@ -1,0 +1,163 @@
+"""Make the training data small enough to travel: ``python training/prepare.py DATA OUT``.
+
+Each case becomes one ``NAME.npz.xz``: the image in about 100 grey levels that follow its histogram (with the table back
+to raw values), axes towards R, A, S, and one or more labellings. Real images with few labels also get pseudo-structures,
+which teach "the region that was clicked" on real texture: watershed basins of the gradient at two depths, and connected
+pieces of intensity bands. Validation cases (``ct_torso``, ``ct_spleen_5mm``) are never read here; patients that are
+held out are marked ``held_out``.
+"""
+
+import io
+import lzma
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+LEVELS = 100
+HELD_OUT_PATIENTS = ("022", "023", "024")
+HELD_OUT_HIPPOCAMPI = 12
+SMALLEST_ML = 0.15
+
+
+def canonical(image: sitk.Image) -> sitk.Image:
+    """Axes closest to L, P, S; the array is turned to R, A, S when it is stored."""
+    return sitk.DICOMOrient(image, "LPS")
+
+
+def array(image: sitk.Image) -> np.ndarray:
+    """(x, y, z) array with indices increasing towards R, A, S."""
+    return np.ascontiguousarray(sitk.GetArrayFromImage(image).transpose()[::-1, ::-1])
+
+
+def resample(image: sitk.Image, spacing: list[float], interpolator: int) -> sitk.Image:
+    """The image on a grid of another spacing over the same extent."""
+    size = [max(1, round(n * s / t)) for n, s, t in zip(image.GetSize(), image.GetSpacing(), spacing, strict=True)]
+    spacing = [n * s / t for n, s, t in zip(image.GetSize(), image.GetSpacing(), size, strict=True)]
+    shift = [(new - old) / 2 for new, old in zip(spacing, image.GetSpacing(), strict=True)]
+    matrix = np.array(image.GetDirection()).reshape(3, 3)
+    origin = np.array(image.GetOrigin()) + matrix @ shift
+    return sitk.Resample(
+        image, size, sitk.Transform(), interpolator, origin.tolist(), spacing, image.GetDirection(), 0.0,
+        image.GetPixelID(),
+    )  # fmt: skip
+
+
+def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 levels that follow the histogram (half) and the value (half), and the raw value of each level."""
+    flat = values[values != 0].astype(np.float64)
+    low, high = np.percentile(flat, [0.1, 99.9])
+    edges = np.linspace(low, high, 513)
+    counts, _ = np.histogram(np.clip(flat, low, high), edges)
+    share = np.minimum(counts / counts.sum(), 0.02)
+    rank = np.concatenate([[0], np.cumsum(share) / share.sum()])
+    curve = 0.5 * rank + 0.5 * np.linspace(0, 1, 513)
+    levels = np.interp(values, edges, curve) * (LEVELS - 1)
+    table = np.interp(np.arange(LEVELS) / (LEVELS - 1), curve, edges)
+    return np.round(levels).astype(np.uint8), table.astype(np.float32)
+
+
+def keep(labels: np.ndarray, voxel_ml: float, limit: int = 250) -> np.ndarray:
+    """The labels of a sensible size, renumbered 1 … n ≤ limit, as uint8."""
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    fit = np.flatnonzero((counts * voxel_ml > SMALLEST_ML) & (counts < 0.35 * labels.size))
+    fit = fit[np.argsort(-counts[fit])][:limit]
+    renumber = np.zeros(len(counts), dtype=np.uint8)
+    renumber[fit] = np.arange(1, len(fit) + 1)
+    return renumber[labels]
+
+
+def basins(image: sitk.Image, voxel_ml: float) -> list[np.ndarray]:
+    """Watershed basins of the gradient, shallow and deep."""
+    smooth = sitk.GradientAnisotropicDiffusion(image, 0.03, 2.0, 6)
+    edge = sitk.GradientMagnitudeRecursiveGaussian(smooth, 1.2)
+    middle = float(np.median(sitk.GetArrayViewFromImage(edge)))
+    found = []
+    for depth in (0.35, 1.2):
+        water = sitk.MorphologicalWatershed(edge, depth * middle, markWatershedLine=False, fullyConnected=False)
+        found.append(keep(array(water), voxel_ml))
+    return found
+
+
+def bands(image: sitk.Image, voxel_ml: float, cuts: int) -> np.ndarray:
+    """Connected pieces of the intensity bands between Otsu's thresholds, smoothed."""
+    smooth = sitk.DiscreteGaussian(image, 2.0)
+    bands = sitk.OtsuMultipleThresholds(smooth, cuts)
+    out = np.zeros(array(image).shape, dtype=np.int32)
+    for band in range(cuts + 1):
+        piece = sitk.BinaryMorphologicalOpening(bands == band, [1, 1, 0])
+        pieces = array(sitk.ConnectedComponent(piece, False)).astype(np.int32)
+        out = np.where(pieces > 0, pieces + out.max(), out)
+    return keep(out, voxel_ml)
+
+
+def store(path: Path, **arrays: np.ndarray) -> None:
+    """Write one case."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    path.write_bytes(lzma.compress(buffer.getvalue(), preset=6))
+    print(path.name, path.stat().st_size // 1024, "KiB", flush=True)
+
+
+def real(folder: Path, out: Path, name: str, in_plane: float, pseudo: bool, held_out: bool, kind: str) -> None:
+    """One case with an image."""
+    image = canonical(sitk.Cast(sitk.ReadImage(str(folder / "image.nii.gz")), sitk.sitkFloat32))
+    label = canonical(sitk.Cast(sitk.ReadImage(str(folder / "label.nii.gz")), sitk.sitkUInt16))
+    spacing = [max(in_plane, s) for s in image.GetSpacing()]
+    if any(s > 1.05 * t for s, t in zip(spacing, image.GetSpacing(), strict=True)):
+        smooth = [max(0.01, 0.35 * (s - t)) for s, t in zip(spacing, image.GetSpacing(), strict=True)]
+        image = resample(sitk.SmoothingRecursiveGaussian(image, smooth), spacing, sitk.sitkLinear)
+        label = resample(label, spacing, sitk.sitkNearestNeighbor)
+    values = array(image)
+    if name.startswith("brain_atlas"):  # the head's box: templates carry wide margins
+        box = tuple(slice(max(w.min() - 3, 0), w.max() + 4) for w in np.nonzero(values > 0.02 * values.max()))
+    else:
+        box = (slice(None),) * 3
+    voxel_ml = float(np.prod(image.GetSpacing())) / 1000
+    levels, table = quantise(values)
+    labellings = [np.unique(array(label), return_inverse=True)[1].reshape(values.shape).astype(np.uint8)]
+    if pseudo:
+        grey = sitk.GetImageFromArray(levels[::-1, ::-1].transpose().astype(np.float32) / LEVELS)
+        grey.SetSpacing(image.GetSpacing())
+        labellings += [*basins(grey, voxel_ml), bands(grey, voxel_ml, 3)]
+    store(
+        out / f"{name}.npz.xz",
+        image=levels[box],
+        table=table,
+        labels=np.stack([labelling[box] for labelling in labellings]),
+        spacing=np.array(image.GetSpacing(), dtype=np.float32),
+        held_out=np.array(held_out),
+        kind=np.array(kind),
+    )
+
+
+def main(data: Path, out: Path) -> None:
+    """Prepare everything that may be trained on."""
+    out.mkdir(parents=True, exist_ok=True)
+    cases = sorted((data / "hippocampus").iterdir())
+    for index, folder in enumerate(cases):
+        held = index >= len(cases) - HELD_OUT_HIPPOCAMPI
+        if held or index % 2 == 0:
+            real(folder, out, f"hippocampus_{folder.name}", 0, False, held, "hippocampus")
+    for path in sorted((data / "brain_label_maps").glob("*.nii.gz")):
+        image = canonical(sitk.ReadImage(str(path)))
+        values = array(image)
+        box = tuple(slice(max(w.min() - 3, 0), w.max() + 4) for w in np.nonzero(values))
+        labels = np.unique(values[box], return_inverse=True)[1].reshape(values[box].shape).astype(np.uint8)
+        store(
+            out / f"{path.name.split('.')[0]}.npz.xz",
+            labels=labels[None],
+            spacing=np.array(image.GetSpacing(), dtype=np.float32),
+            held_out=np.array(False),
+            kind=np.array("map"),
+        )
+    for folder in sorted((data / "sarcoma").iterdir()):
+        real(folder, out, f"sarcoma_{folder.name}", 1.4, True, folder.name[:3] in HELD_OUT_PATIENTS, "sarcoma")
+    for name in ("brain_atlas_mni", "brain_atlas_colin"):
+        real(data / name, out, name, 1.25, True, False, "atlas")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
