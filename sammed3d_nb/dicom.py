@@ -76,10 +76,13 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
         header = _header(path) if is_dicom(path) else None
         if header is not None and "Rows" in header:
             found[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+        elif header is not None and "Image Storage" in _kind(header):
+            raise VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
         else:
             others.append(path.name)
     if not found:
-        holds = f"holds {len(others)} other files (e.g. {others[0]})" if others else "is empty"
+        count = "1 other file" if len(others) == 1 else f"{len(others)} other files"
+        holds = f"holds {count} ({', '.join(others[:3])})" if others else "is empty"
         raise VolumeError(f"The folder {folder} {holds}; expected a DICOM series: open an image file or its folder.")
     if series is None:
         chosen = max(found.values(), key=lambda files: sum(_voxels(header) for _, header in files))
@@ -97,7 +100,9 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
 def read_file(path: Path, *, alone: bool = True) -> ImageFile:
     """Read one DICOM file that holds a whole volume (enhanced multi-frame)."""
     header = _header(path)
-    if header is None or "Rows" not in header:
+    if header is None or ("Rows" not in header and "Image Storage" in _kind(header)):
+        raise VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
+    if "Rows" not in header:
         raise VolumeError(f"{path.name} is DICOM but holds no image ({_kind(header)}); {_EXPECTED}.")
     _check_channels(path.name, header)
     count = int(header.get("NumberOfFrames", 1) or 1)
@@ -177,7 +182,7 @@ def _grid(name: str, frames: list[Frame]) -> Grid:
             f" {frames[at + 1].label} at {heights[at]:.2f} mm), as in a 4-D series; expected one slice per position:"
             " keep one time point."
         )
-    tolerance = max(0.02 * usual, 0.1)  # mm; positions are often rounded to 0.1 mm
+    tolerance = max(0.02 * usual, 0.101)  # mm; positions are often rounded to 0.1 mm
     odd = np.flatnonzero(np.abs(gaps - usual) > tolerance)
     if odd.size:
         raise VolumeError(_gap_sentence(name, frames, heights, odd, usual))

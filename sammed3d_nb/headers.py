@@ -1,11 +1,12 @@
 """Raw headers of NIfTI, NRRD and MetaImage files: what SimpleITK would silently repair, drop or ignore.
 
-Field offsets follow the NIfTI-1 and NIfTI-2 standards (nifti.nimh.nih.gov), the fields of the other two the NRRD
-format definition (teem.sourceforge.net/nrrd) and the MetaIO documentation (itk.org).
+Field offsets follow the NIfTI-1 standard (nifti.nimh.nih.gov), the fields of the other two the NRRD format
+definition (teem.sourceforge.net/nrrd) and the MetaIO documentation (itk.org).
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,66 +16,57 @@ import numpy as np
 import numpy.typing as npt
 
 from sammed3d_nb.errors import VolumeError
+from sammed3d_nb.spaces import LPS_TO_RAS
+from sammed3d_nb.streams import count_inflated, unpacked
+from sammed3d_nb.volume import ORTHONORMAL_TOLERANCE, check_geometry, refuse_not_finite
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNITS_IN_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, mm, micrometre
+_NIFTI_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+}  # fmt: skip
+_ITK_TOLERANCE = 2e-4  # beyond it ITK does not accept an sform (found by trial, ITK 5.4)
 _COLOUR_AND_COMPLEX = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA"}
 _METAIMAGE_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The fields of a NIfTI-1 or NIfTI-2 header that decide about shape, size and geometry."""
+    """The fields of a NIfTI-1 header that decide about shape, size and geometry."""
 
+    order: str
     dim: tuple[int, ...]
     pixdim: tuple[float, ...]
     datatype: int
-    bitpix: int
     data_offset: int
     paired: bool
     qform_code: int
     sform_code: int
     unit: float
-    quaternion: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    quaternion: tuple[float, ...]
+    offset: tuple[float, ...]
     srow: tuple[float, ...]
 
     @classmethod
     def parse(cls, head: bytes) -> NiftiHeader:
-        """Parse the first 348 (NIfTI-1) or 540 (NIfTI-2) bytes, of either byte order."""
-        order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
+        """Parse the first 348 bytes, of either byte order."""
+        order = "<" if struct.unpack("<i", head[:4])[0] == 348 else ">"
 
         def get(form: str, offset: int) -> tuple[Any, ...]:
             return struct.unpack_from(order + form, head, offset)
 
-        if struct.unpack(order + "i", head[:4])[0] == 348:
-            return cls(
-                dim=get("8h", 40),
-                datatype=get("h", 70)[0],
-                bitpix=get("h", 72)[0],
-                pixdim=get("8f", 76),
-                data_offset=int(get("f", 108)[0]),
-                paired=head[344:347] == b"ni1",
-                unit=_UNITS_IN_MM.get(head[123] & 7, 1.0),
-                qform_code=get("h", 252)[0],
-                sform_code=get("h", 254)[0],
-                quaternion=get("3f", 256),  # type: ignore[arg-type]  # struct cannot tell the length
-                offset=get("3f", 268),  # type: ignore[arg-type]
-                srow=get("12f", 280),
-            )
         return cls(
-            dim=get("8q", 16),
-            datatype=get("h", 12)[0],
-            bitpix=get("h", 14)[0],
-            pixdim=get("8d", 104),
-            data_offset=get("q", 168)[0],
-            paired=head[4:7] == b"ni2",
-            unit=_UNITS_IN_MM.get(get("i", 500)[0] & 7, 1.0),
-            qform_code=get("i", 344)[0],
-            sform_code=get("i", 348)[0],
-            quaternion=get("3d", 352),  # type: ignore[arg-type]
-            offset=get("3d", 376),  # type: ignore[arg-type]
-            srow=get("12d", 400),
+            order=order,
+            dim=get("8h", 40),
+            datatype=get("h", 70)[0],
+            pixdim=get("8f", 76),
+            data_offset=int(get("f", 108)[0]),
+            paired=head[344:347] == b"ni1",
+            unit=_UNITS_IN_MM.get(head[123] & 7, 1.0),
+            qform_code=get("h", 252)[0],
+            sform_code=get("h", 254)[0],
+            quaternion=get("3f", 256),
+            offset=get("3f", 268),
+            srow=get("12f", 280),
         )
 
     @property
@@ -104,10 +96,16 @@ class NiftiHeader:
 
 
 def is_nifti(head: bytes) -> bool:
-    """Whether these first bytes are those of a NIfTI file, of either version and byte order."""
-    if len(head) >= 348 and head[344:348] in (b"n+1\0", b"ni1\0"):
-        return struct.unpack("<i", head[:4])[0] == 348 or struct.unpack(">i", head[:4])[0] == 348
-    return len(head) >= 540 and head[4:7] in (b"n+2", b"ni2")
+    """Whether these first bytes are those of a NIfTI-1 file, of either byte order."""
+    if len(head) < 348 or head[344:348] not in (b"n+1\0", b"ni1\0"):
+        return False
+    return 348 in struct.unpack("<i", head[:4]) + struct.unpack(">i", head[:4])
+
+
+def is_unreadable_nifti(head: bytes) -> bool:
+    """Whether this is NIfTI-2 or Analyze 7.5, which SimpleITK cannot read, or only without orientation."""
+    sizes = struct.unpack("<i", head[:4]) + struct.unpack(">i", head[:4]) if len(head) >= 348 else ()
+    return 540 in sizes or 348 in sizes
 
 
 def is_metaimage(head: bytes) -> bool:
@@ -118,8 +116,6 @@ def is_metaimage(head: bytes) -> bool:
 
 def check_nifti(path: Path, head: bytes) -> tuple[str, ...]:
     """Refuse what ITK would load wrongly: 2-D, 4-D, colour, bad spacing, truncated voxels."""
-    from sammed3d_nb.readers import content_bytes
-
     header, name = NiftiHeader.parse(head), path.name
     count = header.dim[0]
     if not 1 <= count <= 7 or any(n < 1 for n in header.dim[1 : count + 1]):
@@ -137,20 +133,27 @@ def check_nifti(path: Path, head: bytes) -> tuple[str, ...]:
         raise VolumeError(
             f"{name} is 4-D ({shown}); expected one 3-D volume: save one of its time points as a file of its own."
         )
-    steps = np.array(header.pixdim[1:4])
-    if not np.all(np.isfinite(steps)) or np.any(steps <= 0):
-        shown = " × ".join(f"{s:g}" for s in steps)
+    if header.datatype not in _NIFTI_TYPES:
         raise VolumeError(
-            f"{name} has spacing {shown} mm; expected three positive numbers: repair the header or export again."
+            f"{name} has voxels of data type {header.datatype}, which is not supported; save it as int16."
         )
-    voxels = path
-    if header.paired:
-        voxels = _paired_data(path)
-    expected = header.data_offset * (1 if not header.paired else 0) + int(np.prod(dims)) * header.bitpix // 8
-    _expect_bytes(voxels, expected, content_bytes(voxels))
+    check_geometry(name, header.pixdim[1:4], np.eye(3), (0, 0, 0))
+    if header.sform_code > 0:
+        # ITK would use the qform in place of such axes without a word, or fail when there is none
+        steps = np.linalg.norm(header.sform[:3, :3], axis=0)
+        axes = header.sform[:3, :3] / np.where(steps > 0, steps, 1)
+        tolerance = ORTHONORMAL_TOLERANCE if header.qform_code > 0 else _ITK_TOLERANCE
+        check_geometry(name, steps, axes, header.sform[:3, 3], tolerance=tolerance)
+    voxels = _paired_data(path) if header.paired else path
+    dtype = np.dtype(header.order + _NIFTI_TYPES[header.datatype])
+    start = 0 if header.paired else max(header.data_offset, 348)
+    _check_nifti_voxels(voxels, start, int(np.prod(dims)), dtype)
+    notes: tuple[str, ...] = ()
+    if count > 3:
+        notes += (f"{name} is {count}-D with a single time point; it is used as a 3-D volume.",)
     if not (header.qform_code > 0 or header.sform_code > 0):
-        return (f"{name} states no orientation; left–right and front–back may be wrong.",)
-    return ()
+        notes += (f"{name} states no orientation; left–right and front–back may be wrong.",)
+    return notes
 
 
 def check_nifti_geometry(path: Path, head: bytes, image: Any) -> tuple[str, ...]:
@@ -163,7 +166,7 @@ def check_nifti_geometry(path: Path, head: bytes, image: Any) -> tuple[str, ...]
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (-1, image.GetDimension()))[:3, :3] * image.GetSpacing()[:3]
     matrix[:3, 3] = image.GetOrigin()[:3]
-    read = _LPS_TO_RAS @ matrix
+    read = LPS_TO_RAS.affine @ matrix
     stated = {}
     if header.sform_code > 0:
         stated["sform"] = header.sform
@@ -188,49 +191,65 @@ def check_nifti_geometry(path: Path, head: bytes, image: Any) -> tuple[str, ...]
 
 def check_nrrd(path: Path) -> tuple[str, ...]:
     """Refuse bad spacing and missing data files; tell when there is no orientation."""
-    fields = _nrrd_fields(path)
-    steps = [float(s) for s in fields.get("spacings", "").split() if s.lower() != "nan"]
-    if any(s <= 0 for s in steps):
-        raise VolumeError(
-            f"{path.name} has spacing {_mm(steps)} mm; expected three positive numbers: repair the header or export"
-            " again."
-        )
+    fields, name = _nrrd_fields(path), path.name
+    vectors = [
+        [float(n) for n in text.split(",")] for text in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
+    ]
+    steps = [float(np.linalg.norm(vector)) for vector in vectors]
+    steps = steps or [float(n) for n in fields.get("spacings", "").split() if n.lower() != "nan"]
+    if len(steps) == 3:
+        check_geometry(name, steps, np.eye(3), (0, 0, 0))
     detached = fields.get("data file") or fields.get("datafile")
-    if detached and " " not in detached and "%" not in detached and detached != "LIST":
+    if detached and not detached.startswith("LIST") and "%" not in detached:
         _expect_file(path, path.parent / detached)
-    if "space directions" not in fields:
-        return (f"{path.name} states no orientation; left–right and front–back may be wrong.",)
+    if not vectors:
+        return (f"{name} states no orientation; left–right and front–back may be wrong.",)
     return ()
 
 
 def check_metaimage(path: Path) -> tuple[str, ...]:
-    """Refuse bad spacing, missing or truncated voxel data."""
+    """Refuse bad spacing and axes, and voxel data that are missing, truncated or damaged."""
     fields, header_bytes = _metaimage_fields(path)
-    for key in ("ElementSpacing", "ElementSize"):
-        steps = [float(s) for s in fields.get(key, "").split()]
-        if any(s <= 0 for s in steps) and (key == "ElementSpacing" or "ElementSpacing" not in fields):
-            raise VolumeError(
-                f"{path.name} has spacing {_mm(steps)} mm; expected three positive numbers: repair the header or"
-                " export again."
-            )
-    where = fields.get("ElementDataFile", "")
-    if where.upper() == "LOCAL":
-        data, offset = path, header_bytes
-    elif where and where.upper() != "LIST" and "%" not in where:
-        data, offset = path.parent / where, int(fields.get("HeaderSize", 0))
-        _expect_file(path, data)
-    else:
+    name = path.name
+    if not {"NDims", "DimSize", "ElementType", "ElementDataFile"} <= fields.keys():
+        raise VolumeError(f"{name} is truncated: its MetaImage header is not complete; copy or export it again.")
+    if fields["NDims"] == "3":
+        steps = _numbers(fields.get("ElementSpacing") or fields.get("ElementSize") or "1 1 1")
+        axes = _numbers(fields.get("TransformMatrix") or fields.get("Rotation") or "1 0 0 0 1 0 0 0 1")
+        check_geometry(name, steps, np.reshape(axes, (3, -1)).T if len(axes) == 9 else axes, (0, 0, 0))
+    where = fields["ElementDataFile"]
+    if where.upper().startswith("LIST") or "%" in where:
         return ()
-    if fields.get("CompressedData", "False").lower() == "true":
-        voxels = int(fields.get("CompressedDataSize", 0))
+    local = where.upper() == "LOCAL"
+    data = path if local else path.parent / where
+    _expect_file(path, data)
+    start = header_bytes if local else max(int(fields.get("HeaderSize", 0)), 0)
+    element = fields["ElementType"].removeprefix("MET_").removesuffix("_ARRAY").removeprefix("U")
+    count = int(np.prod(_numbers(fields["DimSize"]))) * int(fields.get("ElementNumberOfChannels", 1))
+    expected = count * _METAIMAGE_BYTES.get(element, 0)
+    if fields.get("CompressedData", "").lower() == "true":
+        found, start = count_inflated(data, start), 0
     else:
-        element = fields.get("ElementType", "").removeprefix("MET_").replace("UCHAR", "CHAR").replace("ULONG", "LONG")
-        element = element.replace("USHORT", "SHORT").replace("UINT", "INT").removesuffix("_ARRAY")
-        count = int(np.prod([int(n) for n in fields.get("DimSize", "0").split()]))
-        channels = int(fields.get("ElementNumberOfChannels", 1))
-        voxels = count * channels * _METAIMAGE_BYTES.get(element, 0)
-    _expect_bytes(data, max(offset, 0) + voxels, data.stat().st_size)
+        found = data.stat().st_size
+    _expect_bytes(data, start + expected, found)
     return ()
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split()]
+
+
+def _check_nifti_voxels(path: Path, start: int, count: int, dtype: np.dtype[Any]) -> None:
+    """Read all voxels once, as ITK fills missing voxels with zeros and puts zeros in place of NaN and infinity."""
+    found = nans = infinite = 0
+    for chunk in unpacked(path, skip=start):
+        found += len(chunk)
+        if dtype.kind == "f":
+            values = np.frombuffer(chunk, dtype, count=len(chunk) // dtype.itemsize)
+            here = int(np.isnan(values).sum())
+            nans, infinite = nans + here, infinite + int((~np.isfinite(values)).sum()) - here
+    _expect_bytes(path, start + count * dtype.itemsize, start + found)
+    refuse_not_finite(path.name, count, nans, infinite)
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:

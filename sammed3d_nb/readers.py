@@ -7,8 +7,6 @@ all without a word. So each format's header is read here first.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ from typing import Any
 import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
+from sammed3d_nb.streams import first_bytes, is_gzipped
 
 KNOWN = "NIfTI, NRRD, MetaImage or DICOM"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def read_image(path: Path, *, series: str | None = None) -> ImageFile:
     try:
         if path.is_dir():
             return dicom.read_folder(path, series)
-        head = _first_bytes(path)
+        head = first_bytes(path, 400)  # a NIfTI header has 348
     except OSError as error:
         raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
     if not head:
@@ -58,6 +56,7 @@ def read_plain(path: Path, head: bytes) -> ImageFile:
 
     name = stem(path)
     if headers.is_nifti(head):
+        _check_nifti_suffix(path)
         warnings = headers.check_nifti(path, head)
         image = load(path, "NiftiImageIO")
         warnings += headers.check_nifti_geometry(path, head, image)
@@ -67,12 +66,23 @@ def read_plain(path: Path, head: bytes) -> ImageFile:
     elif headers.is_metaimage(head):
         warnings = headers.check_metaimage(path)
         image = load(path, "MetaImageIO")
+    elif headers.is_unreadable_nifti(head):
+        raise VolumeError(
+            f"{path.name} is NIfTI-2 or Analyze 7.5, which are not supported; save it as NIfTI-1 (.nii.gz)."
+        )
     else:
         raise VolumeError(f"{path.name} is not {_article(path)}image that can be read; expected {KNOWN}.")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
         warnings += (f"{path.name} is 4-D with a single time point; it is used as a 3-D volume.",)
     return ImageFile(image, name, warnings=warnings)
+
+
+def _check_nifti_suffix(path: Path) -> None:
+    """ITK's NIfTI reader goes by the name: it needs .nii or .nii.gz (or a .hdr/.img pair), as the content is."""
+    wanted = ".nii.gz" if is_gzipped(path) else ".nii"
+    if not path.name.lower().endswith((wanted, ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")):
+        raise VolumeError(f"{path.name} is a NIfTI image, but its name hides it; rename it to end in {wanted}.")
 
 
 def _article(path: Path) -> str:
@@ -112,42 +122,3 @@ def stem(path: Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return path.stem
-
-
-def content_bytes(path: Path) -> int:
-    """Size of the file's content in bytes, after gunzip.
-
-    The whole stream is unpacked, for a gzip file shows damage in its middle no other way.
-
-    Raises:
-        VolumeError: The compressed data end too early or are damaged.
-    """
-    if not _gzipped(path):
-        return path.stat().st_size
-    total = 0
-    try:
-        with gzip.open(path) as stream:
-            while chunk := stream.read(_CHUNK):
-                total += len(chunk)
-    except EOFError as error:
-        raise VolumeError(f"{path.name} is truncated (its gzip data end early); copy or export it again.") from error
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise VolumeError(f"{path.name} is damaged (its gzip data do not unpack); copy or export it again.") from error
-    return total
-
-
-def _gzipped(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
-def _first_bytes(path: Path) -> bytes:
-    """The first 540 bytes, after gunzip: enough for either NIfTI header."""
-    if not _gzipped(path):
-        with path.open("rb") as file:
-            return file.read(540)
-    try:
-        with gzip.open(path) as stream:
-            return stream.read(540)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise VolumeError(f"{path.name} is damaged or truncated (gzip); copy or export it again.") from error

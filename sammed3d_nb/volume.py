@@ -19,7 +19,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
-from sammed3d_nb.spaces import Transform
+from sammed3d_nb.spaces import LPS_TO_RAS, Transform
 
 Triple = tuple[float, float, float]
 
@@ -27,7 +27,6 @@ Triple = tuple[float, float, float]
 ORTHONORMAL_TOLERANCE = 1e-3
 
 _MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ class Volume:
             values = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
         elif values.dtype.kind not in "iuf":
             raise VolumeError(f"{name} holds {values.dtype} values; expected real numbers, one per voxel.")
-        axes = np.eye(3) if direction is None else np.asarray(direction, dtype=np.float64).reshape(-1)
+        axes = np.eye(3) if direction is None else np.asarray(direction, dtype=np.float64)
         check_geometry(name, spacing, axes, origin)
         image = sitk.GetImageFromArray(values.astype(values.dtype.newbyteorder("="), copy=False))
         image.SetSpacing([float(s) for s in spacing])
@@ -152,15 +151,12 @@ class Volume:
     @cached_property
     def voxel_to_lps(self) -> Transform:
         """From voxel indices (i, j, k) to LPS mm."""
-        matrix = np.eye(4)
-        matrix[:3, :3] = self.direction * np.array(self.spacing)
-        matrix[:3, 3] = self.origin
-        return Transform("voxel", "lps", matrix)
+        return Transform.from_parts("voxel", "lps", self.direction * np.array(self.spacing), self.origin)
 
     @cached_property
     def voxel_to_ras(self) -> Transform:
         """From voxel indices (i, j, k) to RAS mm."""
-        return Transform("voxel", "ras", _LPS_TO_RAS @ self.voxel_to_lps.affine)
+        return self.voxel_to_lps.then(LPS_TO_RAS)
 
     @cached_property
     def array_to_voxel(self) -> Transform:
@@ -243,7 +239,12 @@ def check_shape(name: str, image: Any) -> None:
 
 
 def check_geometry(
-    name: str, spacing: Sequence[float], direction: npt.ArrayLike, origin: Sequence[float]
+    name: str,
+    spacing: Sequence[float],
+    direction: npt.ArrayLike,
+    origin: npt.ArrayLike,
+    *,
+    tolerance: float = ORTHONORMAL_TOLERANCE,
 ) -> None:
     """Refuse spacing that is not positive and directions that are not orthonormal.
 
@@ -252,6 +253,7 @@ def check_geometry(
         spacing: mm along i, j, k.
         direction: Nine numbers or (3, 3); the columns are the directions of i, j, k.
         origin: LPS mm.
+        tolerance: Largest |DᵀD − 1| of the direction D that still counts as orthonormal.
     """
     steps = np.asarray(spacing, dtype=np.float64)
     if steps.shape != (3,) or not np.all(np.isfinite(steps)) or np.any(steps <= 0):
@@ -266,7 +268,7 @@ def check_geometry(
         raise VolumeError(f"{name} has a direction of {matrix.size} numbers; expected 3 × 3 finite ones.")
     matrix = matrix.reshape(3, 3)
     deviation = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
-    if deviation > ORTHONORMAL_TOLERANCE:
+    if deviation > tolerance:
         raise VolumeError(
             f"{name} has axes that are not orthonormal (off by {deviation:.3g}: sheared or scaled); expected "
             "perpendicular axes: resample it to a straight grid first."
@@ -277,12 +279,16 @@ def check_finite(name: str, array: npt.NDArray[Any]) -> None:
     """Refuse NaN and infinite voxels, with their number."""
     if array.dtype.kind != "f":
         return
-    bad = array.size - sum(int(np.isfinite(plane).sum()) for plane in array)
-    if bad:
-        nans = sum(int(np.isnan(plane).sum()) for plane in array)
+    nans = sum(int(np.isnan(plane).sum()) for plane in array)
+    refuse_not_finite(name, array.size, nans, sum(int(np.isinf(plane).sum()) for plane in array))
+
+
+def refuse_not_finite(name: str, voxels: int, nans: int, infinite: int) -> None:
+    """Raise the sentence about voxels that are NaN or infinite, if there are any."""
+    if nans + infinite:
         raise VolumeError(
-            f"{name} has {bad} of {array.size} voxels that are no finite numbers ({nans} NaN, {bad - nans} infinite);"
-            " replace them before opening it, e.g. by the value of air."
+            f"{name} has {nans + infinite} of {voxels} voxels that are no finite numbers ({nans} NaN, {infinite}"
+            " infinite); replace them before opening it, e.g. by the value of air."
         )
 
 
