@@ -1,7 +1,7 @@
 """The same function the way the original computes it: step by step, padded, nothing cached, nothing folded.
 
-Slow on purpose. The tests hold the fast network to it and the benchmarks race against it; nothing else uses it. It works
-on the weights of a `SamMed3D`.
+Slow on purpose. The tests hold the fast network to it and the benchmarks race against it; nothing else uses it. It
+works on the weights of a `SamMed3D`.
 """
 
 from typing import cast
@@ -12,7 +12,7 @@ from torch.nn.functional import conv3d, conv_transpose3d, gelu, pad
 
 from sammed3d_nb.network.attention import RelativeAttention
 from sammed3d_nb.network.decoder import HEADS, CrossAttention
-from sammed3d_nb.network.encoder import ImageEncoder, StudentBlock
+from sammed3d_nb.network.encoder import Block, ImageEncoder, StudentBlock
 from sammed3d_nb.network.sam_med3d import SamMed3D
 
 
@@ -48,20 +48,20 @@ def encode(encoder: ImageEncoder, cube: Tensor) -> Tensor:
     n, width = encoder.shape.grid, encoder.shape.width
     x = encoder.patch_embed.proj(cube.to(encoder.pos_embed.dtype)).permute(0, 2, 3, 4, 1) + encoder.pos_embed
     x = x.reshape(n**3, width)
-    for block in encoder.blocks:
+    for block in cast(list[Block | StudentBlock], list(encoder.blocks)):
         if isinstance(block, StudentBlock):
             if block.attends:
                 x = x + attention(block.attn, block.norm1(x))
             x = block.norm2(x)
             x = x + block.mlp(x)
         else:
-            x = x + attention(block.attn, block.norm1(x))  # type: ignore[arg-type,operator]
-            x = x + block.mlp(block.norm2(x))  # type: ignore[operator]
+            x = x + attention(block.attn, block.norm1(x))
+            x = x + block.mlp(block.norm2(x))
     x = x.view(1, n, n, n, width).permute(0, 4, 1, 2, 3)
     for convolution, norm, around in ((0, 1, 0), (2, 3, 1)):
         x = conv3d(x, cast(nn.Conv3d, encoder.neck[convolution]).weight, padding=around)
         x = channel_norm(x, cast(nn.LayerNorm, encoder.neck[norm]))
-    return x
+    return cast(Tensor, x)
 
 
 def channel_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -93,9 +93,9 @@ def decode(
         previous = points.new_zeros(1, 1, 4 * n, 4 * n, 4 * n)
     down = prompts.mask_downscaling
     x = previous.to(dtype)
-    for convolution, norm in (("0", "1"), ("3", "4")):
-        layer = cast(nn.Conv3d, down[convolution])
-        x = conv3d(x, layer.weight, layer.bias, stride=2)
+    for item, norm in (("0", "1"), ("3", "4")):
+        convolution = cast(nn.Conv3d, down[item])
+        x = conv3d(x, convolution.weight, convolution.bias, stride=2)
         x = gelu(channel_norm(x, cast(nn.LayerNorm, down[norm])))
     dense = prompts.mask_projection(x)
 
