@@ -73,11 +73,9 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
     found: dict[str, list[Any]] = defaultdict(list)
     others = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        header = _header(path) if is_dicom(path) else None
-        if header is not None and "Rows" in header:
+        header = _image_header(path) if is_dicom(path) else {}
+        if "Rows" in header:
             found[str(header.get("SeriesInstanceUID", ""))].append((path, header))
-        elif header is not None and "Image Storage" in _kind(header):
-            raise VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
         else:
             others.append(path.name)
     if not found:
@@ -99,9 +97,7 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
 
 def read_file(path: Path, *, alone: bool = True) -> ImageFile:
     """Read one DICOM file that holds a whole volume (enhanced multi-frame)."""
-    header = _header(path)
-    if header is None or ("Rows" not in header and "Image Storage" in _kind(header)):
-        raise VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
+    header = _image_header(path)
     if "Rows" not in header:
         raise VolumeError(f"{path.name} is DICOM but holds no image ({_kind(header)}); {_EXPECTED}.")
     _check_channels(path.name, header)
@@ -290,6 +286,14 @@ def _header(path: Path) -> Any:
             return None
 
 
+def _image_header(path: Path) -> Any:
+    """The header of a DICOM file; one that ends before it tells the image's size is truncated."""
+    header = _header(path)
+    if header is None or ("Rows" not in header and "Image Storage" in _kind(header)):
+        raise VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
+    return header
+
+
 def _check_channels(name: str, header: Any) -> None:
     channels = int(header.get("SamplesPerPixel", 1) or 1)
     if channels != 1:
@@ -335,6 +339,4 @@ def _voxels(header: Any) -> int:
 
 
 def _kind(header: Any) -> str:
-    if header is None:
-        return "unreadable header"
     return str(getattr(header.get("SOPClassUID", None), "name", "") or header.get("Modality", "unknown kind"))

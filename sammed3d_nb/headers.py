@@ -72,7 +72,9 @@ class NiftiHeader:
     @property
     def sform(self) -> npt.NDArray[np.float64]:
         """Voxel → RAS mm by the affine that the header states."""
-        return np.diag([self.unit] * 3 + [1.0]) @ np.vstack([np.reshape(self.srow, (3, 4)), [0.0, 0.0, 0.0, 1.0]])
+        affine = np.eye(4)
+        affine[:3] = np.reshape(self.srow, (3, 4)) * self.unit
+        return affine
 
     @property
     def qform(self) -> npt.NDArray[np.float64]:

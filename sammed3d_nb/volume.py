@@ -262,7 +262,7 @@ def check_geometry(
             f"{name} has spacing {shown} mm; expected three positive numbers: repair the header or export again."
         )
     if np.shape(origin) != (3,) or not np.all(np.isfinite(origin)):
-        raise VolumeError(f"{name} has origin {tuple(origin)}; expected three finite numbers in mm.")
+        raise VolumeError(f"{name} has origin {np.ravel(origin).tolist()}; expected three finite numbers in mm.")
     matrix = np.asarray(direction, dtype=np.float64)
     if matrix.size != 9 or not np.all(np.isfinite(matrix)):
         raise VolumeError(f"{name} has a direction of {matrix.size} numbers; expected 3 × 3 finite ones.")
