@@ -277,13 +277,15 @@ def _header(path: Path) -> Any:
     """The tags needed here, or None when pydicom cannot read the file."""
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd values in tags that nobody reads here
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():  # odd values in tags unused here
+        warnings.simplefilter("ignore")
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-            return header if "Rows" in header or "SOPClassUID" in header else None
-        except Exception:  # pydicom raises whatever a damaged file makes it stumble over
+            for _ in header.iterall():  # pydicom converts values on first use: let damage show here
+                pass
+        except Exception:  # whatever a damaged file makes pydicom stumble over
             return None
+    return header if "Rows" in header or "SOPClassUID" in header else None
 
 
 def _image_header(path: Path) -> Any:
