@@ -1,0 +1,54 @@
+# `make app` opens the dashboard, `make test` runs every test; both make the environment first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: app lab test lint unit notebooks browser screenshot clean
+
+app: $(VENV)/.app
+	$(BIN)/sammed3d-nb app $(ARGS)
+
+lab: $(VENV)/.app
+	$(BIN)/sammed3d-nb lab $(ARGS)
+
+test: lint unit notebooks browser
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(BIN)/pytest -m "not browser" tests
+
+# lax: the notebooks are stored without outputs; their assert cells are the tests
+notebooks: $(VENV)/.test
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+browser: $(VENV)/.test
+	chromium=$$($(BIN)/python tools/chromium.py --install) && \
+	SAMMED3D_CHROMIUM="$$chromium" $(BIN)/pytest -m browser tests/browser
+
+screenshot: $(VENV)/.test
+	$(BIN)/python tools/screenshot.py
+
+$(VENV)/.venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV) || { echo "Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	touch $@
+
+# torch first and by its exact version, so that no other package draws in another build of it
+$(VENV)/.app: $(VENV)/.venv $(SOURCES)
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.app $(SOURCES)
+	$(PIP) --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
