@@ -1,0 +1,370 @@
+"""The app: a session, three linked views, panels, and one thread that does the slow work."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from sammed3d_nb.errors import UserError
+from sammed3d_nb.session import Result, SegmentedObject, Session
+from sammed3d_nb.ui import actions
+from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
+from sammed3d_nb.ui.compose import CT_WINDOWS, Window
+from sammed3d_nb.ui.objects_panel import ObjectsPanel, readable_ml
+from sammed3d_nb.ui.orthoviews import OrthoViews
+from sammed3d_nb.ui.page import Page
+from sammed3d_nb.ui.shortcuts import help_html
+from sammed3d_nb.ui.status import StatusLine, cursor_text
+from sammed3d_nb.ui.toolbar import FIT, DisplayPanel, Toolbar
+from sammed3d_nb.ui.view import Pointer, Shown
+from sammed3d_nb.ui.worker import Worker
+from sammed3d_nb.ui.worklist import Case
+from sammed3d_nb.volume import Volume
+
+if TYPE_CHECKING:
+    from sammed3d_nb.model import Model
+
+_TOOLBAR, _STATUS, _MARGIN = 42, 28, 6  # CSS pixels
+_DOUBLE_CLICK = 0.4  # seconds in which the same click again is the second half of a double click
+
+
+class App:
+    """The notebook user interface; ``app.widget`` shows it.
+
+    Args:
+        volume: The volume to segment; None to open one later with `open`.
+        model: The model that answers, or what `load_model` takes, to load it when it is first needed.
+        cases: Cases that the user may choose from.
+        output: Folder for saved sessions and exported masks; the working directory by default.
+        radiological: Show the patient's right on the left of the screen.
+    """
+
+    def __init__(
+        self,
+        volume: Volume | None = None,
+        model: "Model | str | None" = None,
+        *,
+        cases: Sequence[Case] = (),
+        output: str | Path | None = None,
+        radiological: bool = True,
+    ) -> None:
+        self.session: Session | None = None
+        self.output = Path.cwd() if output is None else Path(output)
+        self._cases, self._case = list(cases), None
+        self._model = model
+        self._lock = RLock()
+        self._pointers: deque[tuple[Result, Pointer]] = deque(maxlen=200)
+        self._pending: list[tuple[tuple[int, int, int], bool]] = []
+        self._last_press: tuple[float, tuple[int, int, int], bool] | None = None
+        self.status = StatusLine()
+        self._worker = Worker(self._locked(self.status.doing), self._locked(self.status.fail))
+        self.views = OrthoViews(self._lock, self.status.fail, self._prompt, self._hover, radiological=radiological)
+        self.chain = ChainPanel()
+        guard = self._guarded
+        self.objects = ObjectsPanel(
+            on_select=guard(lambda name: self.change("Selecting", lambda s: s.select(name))),
+            on_new=guard(lambda: self.act("new_object")),
+            on_rename=guard(lambda old, new: self.change("Renaming", lambda s: s.rename(old, new))),
+            on_remove=guard(lambda name: self.change("Removing", lambda s: s.remove(name))),
+            on_flag=guard(self._flag),
+        )
+        self.toolbar = Toolbar(guard(self.act), guard(self.open), guard(self._choose_window))
+        self.display = DisplayPanel(guard(self.set_display))
+        self.page = Page(guard(self.act), guard(lambda: self.status.say("Copied the trace to the clipboard.")))
+        self.page.observe(guard(lambda change: self.arrange(*change["new"])), names="size")
+        self._help = widgets.HTML(help_html(), layout=widgets.Layout(display="none"))
+        self._help.add_class("snb-help-panel")
+        side = widgets.VBox([self.objects.widget, self.display.widget, self.chain.widget])
+        side.add_class("snb-side")
+        self._side = side
+        main = widgets.HBox([self.views.widget, side])
+        main.add_class("snb-main")
+        self.widget = widgets.VBox([self.page, self.toolbar.widget, main, self.status.widget, self._help])
+        self.widget.add_class("sammed3d-app")
+        self._actions = actions.table(self)
+        self.arrange(1280, 780)
+        self.toolbar.set_cases([case.name for case in self._cases], None)
+        self.display.update(self.views.display)
+        if volume is not None:
+            self._cases = self._cases or [Case(volume.name, lambda: volume)]
+            self._show(Session(volume, self._load()))
+        self._refresh()
+
+    # -- what programs call ------------------------------------------------------------------------------------
+
+    def open(self, case: int) -> "Future[Any]":
+        """Open a case of the list in the background; the one on the screen stays until that has worked."""
+        chosen = self._cases[case]
+
+        def job() -> None:
+            try:
+                volume = chosen.read()
+                self._show(Session(volume, self._load()), case)
+            finally:
+                with self._lock:
+                    self._refresh()
+
+        return self._worker.submit(f"Opening {chosen.name}", job)
+
+    def click(self, ijk: Sequence[int], positive: bool = True) -> Result:
+        """Click on a voxel (i, j, k) by code and wait for the answer.
+
+        Raises:
+            ClickError: As `Session.click`.
+        """
+        i, j, k = ijk
+        result: Result = self._click((i, j, k), positive, None).result()
+        return result
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until everything asked for so far is done; for notebooks and tests."""
+        self._worker.wait(timeout)
+
+    def arrange(self, width: int, height: int) -> None:
+        """Fit the app into a width and height in CSS pixels."""
+        if width <= 0 or height <= 0:
+            return
+        side = min(max(round(0.27 * width), 336), 440)
+        self._side.layout.width = f"{side}px"
+        self.widget.layout.height = f"{max(height, 480)}px"
+        inner = max(height, 480) - _TOOLBAR - _STATUS - 2 * _MARGIN
+        self.views.arrange(max(400, width - side - 3 * _MARGIN), inner)
+
+    def close(self) -> None:
+        """Stop the background thread and close every widget and figure."""
+        self._worker.close()
+        self.views.release()
+        _close(self.widget)
+        self.session = None
+
+    # -- clicks ------------------------------------------------------------------------------------------------
+
+    def _prompt(self, pointer: Pointer, left: bool) -> None:
+        positive = bool(self.toolbar.sign.value) if left else False
+        now = time.monotonic()
+        last, self._last_press = self._last_press, (now, pointer.voxel, positive)
+        if last and last[1:] == (pointer.voxel, positive) and now - last[0] < _DOUBLE_CLICK:
+            return
+        self._click(pointer.voxel, positive, pointer)
+
+    def _click(self, voxel: tuple[int, int, int], positive: bool, pointer: Pointer | None) -> "Future[Any]":
+        session = self._ready()
+        pending = (voxel, positive)
+        with self._lock:
+            if session.volume.contains(voxel):
+                self.views.cross = voxel  # the click is seen at once, its mask follows
+                self._pending.append(pending)
+                self.views.clicks = self._clicks(session)
+                self.views.follow()
+                self.views.redraw()
+
+        def job() -> Result:
+            try:
+                result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
+                if pointer is not None:
+                    self._pointers.append((result, pointer))
+                return result
+            finally:
+                with self._lock:
+                    if pending in self._pending:
+                        self._pending.remove(pending)
+                    self._refresh()
+
+        def told() -> Result:
+            result = job()
+            with self._lock:
+                self.status.say(_summary(session.current, result))
+            return result
+
+        return self._worker.submit("Segmenting", told)
+
+    def _hover(self, pointer: Pointer | None) -> None:
+        session = self.session
+        if session is None or pointer is None or not session.volume.contains(pointer.voxel):
+            self.status.under_cursor("")
+            self.chain.hover(None)
+            return
+        volume = session.volume
+        i, j, k = pointer.voxel
+        unit = "HU" if volume.modality == "CT" else ""
+        ras = volume.voxel_to_ras(pointer.voxel)
+        self.status.under_cursor(cursor_text(pointer.voxel, ras, volume.array[k, j, i], unit))
+        trace = session.preview(pointer.voxel, approach=tuple(pointer.chain))
+        self.chain.hover(ClickPath(trace, pointer=pointer))
+
+    # -- keeping the screen up to date ---------------------------------------------------------------------------
+
+    def _show(self, session: Session, case: int | None = None) -> None:
+        """Put another session on the screen."""
+        with self._lock:
+            self.session, self._case = session, case
+            self._pointers.clear()
+            self.views.show(session.volume)
+            self._refresh()
+            name, size = session.volume.name, " × ".join(str(n) for n in session.volume.size)
+            self.status.say(f"{name}: {size} voxels. Click on an organ.")
+            if session.volume.warnings:
+                self.status.warn(" ".join(session.volume.warnings))
+
+    def _refresh(self) -> None:
+        """Show the session's present state everywhere."""
+        session = self.session
+        self.toolbar.set_cases([case.name for case in self._cases], self._case)
+        self.toolbar.show_history(bool(session and session.can_undo), bool(session and session.can_redo))
+        self._show_window()
+        if session is None:
+            return
+        shown = sorted((o for o in session.objects if o.visible), key=lambda o: o.locked)  # locked ones win
+        self.views.objects = [
+            Shown(o.local, _rgb(o.colour), current=o.name == session.current.name) for o in shown if o.local.count
+        ]
+        self.views.clicks = self._clicks(session)
+        result = session.result
+        if result is None:
+            self.views.set_cube(None)
+            self._set_path(None)
+        else:
+            cube = result.cube
+            self.views.set_cube(cube.chain(session.volume).between("cube", "array"), cube.size)
+            self._set_path(self._path(result))
+        self.objects.update(session.objects, session.current, session.volume.spacing)
+        self.views.redraw()
+
+    def _set_path(self, path: ClickPath | None) -> None:
+        self.chain.click(path)
+        self.page.clipboard = "" if path is None else path.to_json()
+
+    def _path(self, result: Result) -> ClickPath:
+        pointer = next((pointer for known, pointer in self._pointers if known is result), None)
+        assert self.session is not None
+        cells = self.session.model.spec.grid_size
+        more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
+        return ClickPath(
+            result.trace,
+            positive=result.clicks[-1].positive,
+            pointer=pointer,
+            distance_mm=result.distance_mm,
+            cube=f"{result.cube.size}³ × {result.cube.spacing:.3g} mm → {cells}³ cells{more}",
+        )
+
+    def _clicks(self, session: Session) -> list[tuple[tuple[int, int, int], bool]]:
+        return [*((click.ijk, click.positive) for click in session.clicks), *self._pending]
+
+    def _show_window(self) -> None:
+        window = self.views.display.window
+        named = {**CT_WINDOWS, **({} if self.session is None else {FIT: Window.fitting(self.session.volume.array)})}
+        self.toolbar.set_window(next((name for name, known in named.items() if known == window), None))
+
+    # -- what users ask for ------------------------------------------------------------------------------------
+
+    def act(self, action: str) -> None:
+        """Do one of the actions of `shortcuts`, as its key or button does."""
+        self._actions[action]()
+
+    def change(self, what: str, job: Callable[[Session], Any]) -> "Future[Any]":
+        """Change the session in the background, then show it; `what` names it in the status line."""
+        session = self._ready()
+
+        def run() -> None:
+            try:
+                job(session)
+                self.status.say(_summary(session.current, session.result))
+            finally:
+                with self._lock:
+                    self._refresh()
+
+        return self._worker.submit(what, run)
+
+    def background(self, what: str, job: Callable[[Session], str]) -> "Future[Any]":
+        """Run a job that leaves the session as it is; the sentence that it returns is shown."""
+        session = self._ready()
+        return self._worker.submit(what, lambda: self._locked(self.status.say)(job(session)))
+
+    def set_window(self, window: Window) -> None:
+        """Change the grey-scale window of all views."""
+        self.views.set_window(window)
+        self._show_window()
+
+    def set_display(self, field: str, value: Any) -> None:
+        """Change a field of `view.Display` and draw anew."""
+        with self._lock:
+            setattr(self.views.display, field, value)
+            self.display.update(self.views.display)
+            self.views.redraw()
+
+    def toggle_help(self, on: bool | None = None) -> None:
+        """Show or hide the ? panel."""
+        hidden = self._help.layout.display == "none"
+        self._help.layout.display = "block" if (hidden if on is None else on) else "none"
+
+    def _flag(self, name: str, flag: str, on: bool) -> None:
+        self.change("Changing", lambda s: s.show(name, on) if flag == "visible" else s.lock(name, on))
+
+    def _choose_window(self, name: str) -> None:
+        if name in CT_WINDOWS:
+            self.set_window(CT_WINDOWS[name])
+        elif name == FIT:
+            actions.fit_window(self)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Session:
+        if self.session is None:
+            raise UserError("No volume is open yet; wait until it is, or choose another case.")
+        return self.session
+
+    def _load(self) -> "Model":
+        if self._model is None or isinstance(self._model, str):
+            from sammed3d_nb.model import load_model
+
+            self._model = load_model(self._model)
+        return self._model
+
+    def _guarded(self, handler: Callable[..., Any]) -> Callable[..., None]:
+        """A handler whose exceptions reach the status line; elsewhere they would vanish from page and log."""
+
+        def run(*arguments: Any) -> None:
+            try:
+                handler(*arguments)
+            except Exception as error:
+                self.status.fail(error)
+
+        return run
+
+    def _locked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            with self._lock:
+                return function(*arguments)
+
+        return run
+
+
+def _summary(item: SegmentedObject, result: Result | None) -> str:
+    """The state of an object in one line."""
+    if not item.clicks:
+        return f"{item.name}: no clicks yet."
+    count = f"{len(item.clicks)} click{'s' if len(item.clicks) > 1 else ''}"
+    if result is None:
+        return f"{item.name}: {count}."
+    seconds = sum(result.seconds.values())
+    return (
+        f"{item.name}: {readable_ml(result.volume_ml)} after {count}, predicted quality {result.quality:.2f}, "
+        f"{seconds:.2f} s{' (embedding reused)' if result.embedding_reused else ''}."
+    )
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
+
+def _close(widget: Any) -> None:
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    widget.layout.close()
+    widget.close()

@@ -1,0 +1,28 @@
+"""The app as annotators get it: what to open comes from the launcher and the page's address."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sammed3d_nb.errors import UserError
+from sammed3d_nb.ui.app import App
+from sammed3d_nb.ui.worklist import MODEL, OUTPUT, cases_from, requested
+
+
+def dashboard(environ: Mapping[str, str] = os.environ) -> App:
+    """The app for a page of the dashboard; returns at once, volume and model are loaded in the background.
+
+    Args:
+        environ: The variables of `serve.launch_environment`, and ``QUERY_STRING`` as Voilà sets it.
+    """
+    cases = cases_from(environ)
+    output = environ.get(OUTPUT)
+    app = App(cases=cases, model=environ.get(MODEL), output=Path(output) if output else None)
+    try:
+        number = requested(environ, cases)
+    except UserError as error:
+        number = 0
+        app.open(number).add_done_callback(lambda _: app.status.fail(error))
+    else:
+        app.open(number)
+    return app

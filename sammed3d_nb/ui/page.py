@@ -1,0 +1,50 @@
+"""The kernel's end of `page.js`: keys, size, clipboard, downloads and the heartbeat of the page."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import traitlets
+from anywidget import AnyWidget
+
+from sammed3d_nb.ui.shortcuts import ACTIONS
+
+_HERE = Path(__file__).parent
+
+
+class Page(AnyWidget):  # type: ignore[misc]
+    """An invisible widget that speaks for the page that shows the app.
+
+    Attributes:
+        hotkeys: Keys that the page shall send, as in `shortcuts`.
+        size: Width and height that the app may use, in CSS pixels; (0, 0) before a page has reported.
+        clipboard: What the copy button puts into the clipboard.
+        heard: `time.monotonic()` of the last sign of life from a page, None before the first.
+    """
+
+    _esm = _HERE / "page.js"
+    _css = _HERE / "app.css"
+    hotkeys = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    size = traitlets.List(traitlets.Int(), default_value=[0, 0]).tag(sync=True)
+    clipboard = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, on_action: Callable[[str], None], on_copied: Callable[[], None]) -> None:
+        super().__init__(hotkeys=list(ACTIONS))
+        self.heard: float | None = None
+        self._on_action, self._on_copied = on_action, on_copied
+        self.on_msg(self._message)
+
+    def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
+        self.heard = time.monotonic()
+        match content:
+            case {"type": "ping"}:
+                self.send({"type": "pong"})
+            case {"type": "key", "key": str(key)} if key in ACTIONS:
+                self._on_action(ACTIONS[key])
+            case {"type": "copied"}:
+                self._on_copied()
+
+    def download(self, name: str, data: bytes) -> None:
+        """Have the browser save a file."""
+        self.send({"type": "download", "name": name}, buffers=[data])

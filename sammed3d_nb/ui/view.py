@@ -1,0 +1,273 @@
+"""One ortho view: a slice with masks, clicks and crosshair, and the mouse on it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed3d_nb.region import LocalMask
+from sammed3d_nb.spaces import Transform, TransformChain, box
+from sammed3d_nb.ui.canvas import ViewCanvas
+from sammed3d_nb.ui.compose import RGB, Region, Window, compose, outlines
+from sammed3d_nb.ui.planes import Plane
+
+BACKGROUND = "#0b0d10"
+POSITIVE, NEGATIVE = "#35e07f", "#ff5a5a"
+_CROSSHAIR, _LETTER, _CUBE = "#ffd24a", "#aab4c2", "#5aa9ff"
+_GAP = 9  # CSS pixels left free round the crosshair's centre
+_SHADOW = dict(color=BACKGROUND, alpha=0.75)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One object as a view needs it."""
+
+    mask: LocalMask
+    colour: RGB
+    current: bool = False
+
+
+@dataclass
+class Display:
+    """What all views show, besides their slices; shared by them."""
+
+    window: Window = field(default_factory=lambda: Window(40, 400))
+    opacity: float = 0.35
+    masks: bool = True
+    contours: bool = True
+    prompts: bool = True
+    crosshair: bool = True
+    cube: bool = False
+    smooth: bool = True
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """The mouse on a view: where, over which voxel, and with which keys and buttons.
+
+    Attributes:
+        plane: Name of the plane.
+        canvas: Device pixels right and down, and the slice number that was shown.
+        voxel: (i, j, k) under the mouse; may lie outside the volume.
+        chain: ``canvas → plane → array`` at that moment.
+    """
+
+    plane: str
+    canvas: tuple[float, float, float]
+    voxel: tuple[int, int, int]
+    chain: TransformChain
+    button: int = 0
+    modifiers: frozenset[str] = frozenset()
+    inside: bool = True
+
+
+class SliceView:
+    """A figure that shows slices of one plane.
+
+    Args:
+        name: Name of the plane.
+        display: The settings shared by all views.
+        lock: Guards all drawing.
+        on_error: Called with exceptions from handlers.
+    """
+
+    def __init__(self, name: str, display: Display, lock: RLock, on_error: Callable[[Exception], None]) -> None:
+        from matplotlib.collections import LineCollection
+        from matplotlib.patheffects import withStroke
+
+        self.name, self.display = name, display
+        self.canvas = ViewCanvas((400, 400), lock, on_error)
+        figure = self.canvas.figure
+        figure.set_facecolor(BACKGROUND)
+        self.axes = figure.add_axes((0, 0, 1, 1), facecolor=BACKGROUND)
+        self.axes.set_axis_off()
+        self.axes.set_autoscale_on(False)
+        self.plane: Plane | None = None
+        self.index = 0
+        self.region = Region((0, 0), 1)
+        self._array: NDArray[Any] | None = None
+        self._image = self.axes.imshow(np.zeros((1, 1, 3), np.uint8), aspect="auto", visible=False)
+        stroke = [withStroke(linewidth=2.4, foreground=BACKGROUND, alpha=0.8)]
+        self._outlines = LineCollection([], linewidths=1.4)
+        self._cross = LineCollection([], colors=_CROSSHAIR, linewidths=0.8, alpha=0.75)
+        self._cube = LineCollection([], colors=_CUBE, linewidths=1.0, linestyles=(0, (5, 4)), alpha=0.9)
+        for lines in (self._outlines, self._cube, self._cross):
+            self.axes.add_collection(lines, autolim=False)
+        self._marks = {
+            sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=stroke, ls="none")[0]
+            for sign, marker, colour in ((True, "+", POSITIVE), (False, "_", NEGATIVE))
+        }
+        text = dict(fontsize=12, color=_LETTER, path_effects=stroke, transform=figure.transFigure)
+        self._letters = [
+            self.axes.text(x, y, "", ha=ha, va=va, **text)
+            for x, y, ha, va in (
+                (0.012, 0.5, "left", "center"),
+                (0.988, 0.5, "right", "center"),
+                (0.5, 0.985, "center", "top"),
+                (0.5, 0.015, "center", "bottom"),
+            )
+        ]
+        self._title = self.axes.text(0.015, 0.985, "", ha="left", va="top", **{**text, "fontsize": 11})
+        self._cube_box: NDArray[np.float64] | None = None
+        self._scale = self.axes.text(0.985, 0.03, "", ha="right", va="bottom", **{**text, "fontsize": 10})
+        self._bar = self.axes.plot([], [], color=_LETTER, lw=2, transform=figure.transFigure, path_effects=stroke)[0]
+
+    def show(self, plane: Plane | None, array: NDArray[Any] | None) -> None:
+        """Show another volume, or none: its middle slice, whole."""
+        self.plane, self._array = plane, array
+        self._image.set_visible(plane is not None)
+        if plane is None:
+            self.index = 0
+            for artist in (*self._letters, self._title, self._scale):
+                artist.set_text("")
+            self._bar.set_data([], [])
+            return
+        self.index = plane.slices // 2
+        rows, columns = plane.shape
+        self._image.set_extent((-0.5, columns - 0.5, rows - 0.5, -0.5))
+        for artist, letter in zip(self._letters, plane.letters, strict=True):
+            artist.set_text(letter)
+        self.fit()
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the view another size in CSS pixels; what it shows keeps its scale relative to the view."""
+        old = self.canvas.shown_size
+        self.canvas.resize(width, height)
+        ratio = min(width / old[0], height / old[1])
+        self.look(Region(self.region.centre, self.region.scale * ratio))
+
+    def fit(self) -> None:
+        """Show the whole slice."""
+        if self.plane:
+            self.look(Region.whole(self.plane.shape, self.plane.spacing, self.canvas.shown_size))
+
+    def look(self, region: Region) -> None:
+        """Show a region of the slice."""
+        self.region = region
+        if self.plane is None:
+            return
+        left, right, bottom, top = region.limits(self.plane.spacing, self.canvas.shown_size)
+        self.axes.set_xlim(left, right)
+        self.axes.set_ylim(bottom, top)
+        self._draw_scale()
+
+    def draw(
+        self, objects: Sequence[Shown], clicks: Sequence[tuple[Sequence[int], bool]], cross: Sequence[float] | None
+    ) -> None:
+        """Compose the slice anew and ask the page to fetch it.
+
+        Args:
+            objects: Objects to show, a later one over an earlier one.
+            clicks: (voxel, positive) of the current object.
+            cross: Voxel (i, j, k) of the crosshair.
+        """
+        if self.plane is not None and self._array is not None:
+            display = self.display
+            grey = display.window.to_grey(self.plane.slice_of(self._array, self.index))
+            seen = [(self._slice_of(shown.mask), shown) for shown in objects] if display.masks else []
+            picture = compose(grey, [(mask, shown.colour) for mask, shown in seen], display.opacity)
+            self._image.set_data(picture)
+            self._image.set_interpolation("bilinear" if display.smooth else "nearest")
+            self._draw_outlines(seen if display.contours else [])
+            self._draw_clicks(clicks if display.prompts else [])
+            self._draw_cross(cross if display.crosshair else None)
+            self._draw_cube()
+            self._title.set_text(f"{self.name.capitalize()}  {self.index + 1} / {self.plane.slices}")
+        self.canvas.draw_idle()
+
+    def pointer(self, event: Any) -> Pointer | None:
+        """A mouse event as a `Pointer`; None before there is a volume."""
+        if self.plane is None or event.inaxes is None or event.xdata is None:
+            return None
+        chain = TransformChain([self.canvas.to_plane(self.axes), self.plane.to_array])
+        x, y = self.canvas.position(event)
+        canvas = (x, y, float(self.index))  # the slice shown now goes on record
+        column, row, _ = chain[0](canvas)
+        voxel = self.plane.to_voxel(column, row, self.index)
+        rows, columns = self.plane.shape
+        button = getattr(event, "button", None)  # "up" and "down" for the wheel
+        return Pointer(
+            plane=self.name,
+            canvas=canvas,
+            voxel=voxel,
+            chain=TransformChain(chain, bounds={"plane": box((columns, rows, self.plane.slices))}),
+            button=button if isinstance(button, int) else 0,
+            modifiers=frozenset(getattr(event, "modifiers", ())),
+            inside=-0.5 <= column < columns - 0.5 and -0.5 <= row < rows - 0.5,
+        )
+
+    def canvas_of(self, voxel: Sequence[int]) -> tuple[float, float]:
+        """Where a voxel's centre is on the canvas, in CSS pixels right and down (whichever slice is shown)."""
+        if self.plane is None:
+            raise ValueError("the view shows no volume yet")
+        x, y, _ = self.canvas.to_plane(self.axes).inverse(self.plane.from_voxel(voxel))
+        return x / self.canvas.device_pixel_ratio, y / self.canvas.device_pixel_ratio
+
+    def _slice_of(self, mask: LocalMask) -> NDArray[np.bool_]:
+        assert self.plane is not None
+        return self.plane.oriented(mask.slice(self.plane.array_axis, self.index)).view(np.bool_)
+
+    def _draw_outlines(self, seen: Sequence[tuple[NDArray[np.bool_], Shown]]) -> None:
+        lines, colours, widths = [], [], []
+        for mask, shown in seen:
+            for line in outlines(mask):
+                lines.append(line)
+                colours.append(tuple(channel / 255 for channel in shown.colour))
+                widths.append(1.6 if shown.current else 1.0)
+        self._outlines.set_segments(lines)
+        self._outlines.set_color(colours)
+        self._outlines.set_linewidth(widths or [1.0])
+
+    def _draw_clicks(self, clicks: Sequence[tuple[Sequence[int], bool]]) -> None:
+        for sign, marks in self._marks.items():
+            here = [self._position(voxel) for voxel, positive in clicks if positive is sign]
+            points = [(column, row) for column, row, index in here if round(index) == self.index]
+            marks.set_data([p[0] for p in points], [p[1] for p in points])
+
+    def _draw_cross(self, cross: Sequence[float] | None) -> None:
+        if cross is None or self.plane is None:
+            self._cross.set_segments([])
+            return
+        column, row, _ = self._position(cross)
+        gap_columns, gap_rows = (_GAP / self.region.scale / side for side in self.plane.spacing[::-1])
+        left, right = self.axes.get_xlim()
+        bottom, top = self.axes.get_ylim()
+        self._cross.set_segments(
+            [
+                [(left, row), (column - gap_columns, row)],
+                [(column + gap_columns, row), (right, row)],
+                [(column, top), (column, row - gap_rows)],
+                [(column, row + gap_rows), (column, bottom)],
+            ]
+        )
+
+    def set_cube(self, to_array: Transform | None, size: int = 0) -> None:
+        """Outline the network's cube, given by its affine to the array and its edge in voxels; None for no cube."""
+        if to_array is None:
+            self._cube_box = None
+            return
+        low, high = box((size, size, size))
+        self._cube_box = np.sort(to_array([low, high]), axis=0)  # its faces are parallel to the volume's
+
+    def _draw_cube(self) -> None:
+        if self._cube_box is None or self.plane is None or not self.display.cube:
+            self._cube.set_segments([])
+            return
+        (c0, r0, s0), (c1, r1, s1) = np.sort(self.plane.to_array.inverse(self._cube_box), axis=0)
+        here = s0 <= self.index <= s1
+        self._cube.set_segments([[(c0, r0), (c1, r0), (c1, r1), (c0, r1), (c0, r0)]] if here else [])
+
+    def _draw_scale(self) -> None:
+        width, height = self.canvas.shown_size
+        length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm * self.region.scale < 0.25 * width), default=1)
+        right, y = 1 - 12 / width, 12 / height
+        self._bar.set_data([right - length * self.region.scale / width, right], [y, y])
+        self._scale.set_position((right, y + 5 / height))
+        self._scale.set_text(f"{length} mm" if length < 10 else f"{length // 10} cm")
+
+    def _position(self, voxel: Sequence[float]) -> tuple[float, float, float]:
+        assert self.plane is not None
+        return self.plane.from_voxel(voxel)

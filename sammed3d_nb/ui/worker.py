@@ -1,0 +1,67 @@
+"""One background thread for everything that takes time: reading, encoding, predicting, saving."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+log = logging.getLogger("sammed3d_nb.ui")
+
+
+class Worker:
+    """Runs jobs one after the other and reports what it is doing.
+
+    Args:
+        on_change: Called, from any thread, with what is being done, or None when all is done.
+        on_error: Called from the worker's thread with a job's exception.
+    """
+
+    def __init__(self, on_change: Callable[[str | None], None], on_error: Callable[[BaseException], None]) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sammed3d")
+        self._on_change, self._on_error = on_change, on_error
+        self._lock = Lock()
+        self._waiting: list[str] = []
+        self._last: Future[Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return bool(self._waiting)
+
+    def submit(self, what: str, job: Callable[[], Any]) -> "Future[Any]":
+        """Queue a job; `what` tells the user what it does, e.g. ``"Segmenting"``."""
+        with self._lock:
+            self._waiting.append(what)
+            self._last = self._pool.submit(self._run, job)
+            first = len(self._waiting) == 1
+        if first:
+            self._on_change(what)
+        return self._last
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until every job queued so far is done.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds.
+        """
+        last = self._last
+        if last is not None:
+            last.exception(timeout)
+
+    def close(self) -> None:
+        """Finish the running job, drop the waiting ones and end the thread."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, job: Callable[[], Any]) -> Any:
+        try:
+            return job()
+        except BaseException as error:
+            log.debug("job failed", exc_info=error)
+            self._on_error(error)
+            raise
+        finally:
+            with self._lock:
+                self._waiting.pop(0)
+                following = self._waiting[0] if self._waiting else None
+            self._on_change(following)

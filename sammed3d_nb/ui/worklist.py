@@ -1,0 +1,77 @@
+"""The cases that a dashboard may open: an allow-list from the launcher, asked for by number only."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from sammed3d_nb.errors import UserError
+
+if TYPE_CHECKING:
+    from sammed3d_nb.volume import Volume
+
+PATHS, SAMPLE, MODEL, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_MODEL", "SAMMED3D_OUTPUT"
+"""Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`."""
+
+_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One entry of the list: what the menu shows, and how to open it."""
+
+    name: str
+    read: "Callable[[], Volume]"
+
+
+def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[Case]:
+    """The cases of a list of files and folders.
+
+    A folder that holds NIfTI, NRRD or MetaImage files is one case for each of them, any other folder is a DICOM
+    series. Without paths, the sample (``"phantom"`` by default, or ``"ct"``) is the only case.
+    """
+    cases = []
+    for path in map(Path, paths):
+        inside = sorted(f for f in path.iterdir() if f.name.lower().endswith(_SUFFIXES)) if path.is_dir() else []
+        cases += [_file_case(file) for file in inside or [path]]
+    return cases or [_sample_case(sample or "phantom")]
+
+
+def cases_from(environ: Mapping[str, str]) -> list[Case]:
+    """The cases that the launcher put into the environment."""
+    paths = [path for path in environ.get(PATHS, "").split(os.pathsep) if path]
+    return cases_of(paths, sample=environ.get(SAMPLE))
+
+
+def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:
+    """Which case the page's address asks for (``?case=2``); the first one when it does not ask.
+
+    Raises:
+        UserError: It asks for something that is no number of a case. Paths are never taken from the address.
+    """
+    wanted = parse_qs(environ.get("QUERY_STRING", "")).get("case", ["0"])[-1]
+    if not (wanted.isdecimal() and wanted.isascii() and int(wanted) < len(cases)):
+        raise UserError(
+            f"The address asks for case {wanted!r:.40}; expected a number from 0 to {len(cases) - 1}, so case 0 is shown."
+        )
+    return int(wanted)
+
+
+def _file_case(path: Path) -> Case:
+    def read() -> "Volume":
+        from sammed3d_nb.volume import Volume
+
+        return Volume.read(path)
+
+    return Case(path.name, read)
+
+
+def _sample_case(name: str) -> Case:
+    def read() -> "Volume":
+        from sammed3d_nb.sample import open_sample
+
+        return open_sample(name)
+
+    return Case({"phantom": "Sample: phantom", "ct": "Sample: CT"}.get(name, name), read)
