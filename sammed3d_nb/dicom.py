@@ -7,6 +7,7 @@ direction), as ITK does, so the third axis of the volume is that normal.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
@@ -277,14 +278,19 @@ def _header(path: Path) -> Any:
     """The tags needed here, or None when pydicom cannot read the file."""
     import pydicom
 
+    log = logging.getLogger("pydicom")
+    level = log.level
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():  # odd values in tags unused here
         warnings.simplefilter("ignore")
+        log.setLevel(logging.ERROR)
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
             for _ in header.iterall():  # pydicom converts values on first use: let damage show here
                 pass
         except Exception:  # whatever a damaged file makes pydicom stumble over
             return None
+        finally:
+            log.setLevel(level)
     return header if "Rows" in header or "SOPClassUID" in header else None
 
 

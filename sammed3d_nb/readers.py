@@ -41,13 +41,16 @@ def read_image(path: Path, *, series: str | None = None) -> ImageFile:
         if path.is_dir():
             return dicom.read_folder(path, series)
         head = first_bytes(path, 400)  # a NIfTI header has 348
+        if not head:
+            raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
+        return dicom.read_file(path) if dicom.is_dicom(path) else read_plain(path, head)
     except OSError as error:
         raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
-    if not head:
-        raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
-    if dicom.is_dicom(path):
-        return dicom.read_file(path)
-    return read_plain(path, head)
+    except MemoryError as error:
+        raise VolumeError(f"{path.name} does not fit into memory; close other programs or crop it first.") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # numbers that are none, values of the wrong kind: a damaged header can hold anything
+        raise VolumeError(f"{path.name} has a damaged header; copy or export it again.") from error
 
 
 def read_plain(path: Path, head: bytes) -> ImageFile:

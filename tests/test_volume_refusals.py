@@ -6,6 +6,9 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_volume_dicom import write_enhanced
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.volume import Volume
@@ -248,3 +251,22 @@ def test_a_file_that_may_not_be_read(tmp_path):
     if os.access(path, os.R_OK):
         pytest.skip("this user may read everything")
     assert "check its permissions" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.dcm"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_is_damaged_gives_a_volume_or_a_sentence(tmp_path_factory, name, data):
+    folder = tmp_path_factory.mktemp("f")
+    path = write_enhanced(folder / name) if name == "a.dcm" else write(folder, name)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, min(len(content), 900) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        volume = Volume.read(path)
+    except VolumeError as error:
+        assert "\n" not in str(error)
+    else:
+        assert min(volume.size) >= 2
