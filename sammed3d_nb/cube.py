@@ -126,17 +126,26 @@ class Cube:
         faces = [(dim, -1) for dim in range(3) if low[dim] < -1.5]
         return faces + [(dim, 1) for dim in range(3) if high[dim] > self.size + 0.5]
 
-    def touched(self, volume: Volume, logits: Any) -> list[tuple[int, int]]:
+    def touched(self, volume: Volume, logits: Any) -> dict[tuple[int, int], NDArray[np.float64]]:
         """The open faces that the mask touches: beyond them the object may go on.
 
         Args:
             volume: The volume.
             logits: (n, n, n), or with leading axes of length 1, over the whole cube; the mask is where they are > 0.
+
+        Returns:
+            For each such face (dim, −1 or +1), the cube indices (N, 3) one voxel beyond it where the mask would go on.
         """
         mask = _cubic(logits) > 0
-        return [
-            (dim, side) for dim, side in self.open_faces(volume) if mask.take(0 if side < 0 else -1, axis=dim).any()
-        ]
+        cells = grid_to_cube(len(mask), self.size)
+        beyond = {}
+        for dim, side in self.open_faces(volume):
+            rows, columns = np.nonzero(mask.take(0 if side < 0 else -1, axis=dim))
+            if rows.size:
+                points = cells(np.insert(np.stack([rows, columns], axis=1), dim, 0, axis=1))
+                points[:, dim] = -1 if side < 0 else self.size
+                beyond[dim, side] = points
+        return beyond
 
     def sample(self, volume: Volume) -> NDArray[np.float32]:
         """Raw intensities in the cube.
@@ -249,11 +258,6 @@ class Cube:
         offset[dim] = side * min(self.size - overlap, room)
         moved = Transform.from_parts("cube", "cube", (1, 1, 1), offset).then(self.to_ras)
         return Cube(moved.affine, size=self.size)
-
-    def shares(self, other: "Cube") -> float:
-        """The part of this cube (0 to 1) that lies in `other`, when both have the same axes and spacing."""
-        offset = np.abs(other.to_ras.then(self.to_ras.inverse).affine[:3, 3])
-        return float(np.prod(np.clip(1 - offset / self.size, 0, 1)))
 
     def _extent(self, volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lowest and highest cube index (3,) that the volume reaches."""

@@ -192,23 +192,30 @@ class _Run:
         waiting = list(pieces)
         while waiting:
             piece = waiting.pop(0)
-            for dim, side in piece.cube.touched(self.volume, piece.logits):
+            for (dim, side), beyond in piece.cube.touched(self.volume, piece.logits).items():
                 if len(pieces) >= MOST_CUBES:
                     return
-                target = piece.cube.neighbour(self.volume, dim, side, overlap=OVERLAP)
-                if any(target.shares(other.cube) > 0.75 for other in pieces):
+                if self._covered(piece.cube.to_ras(beyond), pieces):
                     continue
+                target = piece.cube.neighbour(self.volume, dim, side, overlap=OVERLAP)
                 prompt = piece.cube.carry(piece.logits, target, beyond=UNKNOWN)
                 seed = _deepest(prompt > 0, target.size)
                 if seed is None:
                     continue
                 logits, _, _ = self.ask(target, prompt, seed)
                 seen = piece.cube.carry(np.zeros_like(logits), target, beyond=1.0) < 0.5
-                if _dice(logits[seen] > 0, prompt[seen] > 0) < AGREEMENT:
-                    continue
-                grown = Piece(target, logits, grown=True)
-                pieces.append(grown)
-                waiting.append(grown)
+                if _dice(logits[seen] > 0, prompt[seen] > 0) >= AGREEMENT:
+                    waiting.append(Piece(target, logits, grown=True))
+                    pieces.append(waiting[-1])
+
+    def _covered(self, ras: NDArray[np.float64], pieces: Sequence[Piece]) -> bool:
+        """Whether each point lies in some cube or outside the volume, so that nothing is left to ask there."""
+        voxels = self.volume.voxel_to_ras.inverse(ras)
+        left = ((voxels >= -0.5) & (voxels < np.array(self.volume.size) - 0.5)).all(axis=1)
+        for piece in pieces:
+            points = piece.cube.to_ras.inverse(ras)
+            left &= ~((points >= -0.5) & (points < piece.cube.size - 0.5)).all(axis=1)
+        return not left.any()
 
 
 def assemble(pieces: Sequence[Piece], volume: Volume) -> LocalMask:

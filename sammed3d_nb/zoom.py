@@ -67,5 +67,5 @@ def _component(mask: NDArray[np.bool_], cell: NDArray[np.int_]) -> tuple[slice, 
     label = labels[tuple(np.clip(cell, 0, np.array(mask.shape) - 1))]
     if not label:
         label = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    boxes: list[tuple[slice, ...]] = ndimage.find_objects(labels)
-    return boxes[label - 1]
+    box: tuple[slice, ...] = ndimage.find_objects(labels)[label - 1]
+    return box

@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from support import BallNetwork, FullNetwork, model_of, torso_like
+
+from sammed3d_nb import Session, Volume, record
+from sammed3d_nb.errors import RecordError
+
+
+@pytest.fixture
+def session() -> Session:
+    session = Session(torso_like(), model_of(BallNetwork()))
+    session.click((110, 100, 30))
+    session.lock("object 1")
+    session.new_object("cyst")
+    session.click((120, 100, 30))
+    session.click((125, 100, 30), positive=False)
+    return session
+
+
+def test_resuming_brings_everything_back(session: Session, tmp_path: Path) -> None:
+    path = session.save(tmp_path / "case.sammed3d.json")
+    again = Session.resume(path, volume=session.volume, model=model_of(BallNetwork()))
+    for before, after in zip(session.objects, again.objects, strict=True):
+        assert np.array_equal(before.mask, after.mask)
+        assert (before.name, before.colour, before.locked, before.clicks) == (
+            after.name,
+            after.colour,
+            after.locked,
+            after.clicks,
+        )
+    assert again.current.name == "cyst"
+    assert np.array_equal(again.click((121, 104, 31)).mask, session.click((121, 104, 31)).mask)
+
+
+def test_replaying_says_whether_the_masks_came_out_the_same(session: Session, tmp_path: Path) -> None:
+    path = session.save(tmp_path / "case.sammed3d.json")
+    same = list(record.replay(path, volume=session.volume, model=model_of(BallNetwork())))
+    assert [(item.name, item.same, item.dice) for item in same] == [("object 1", True, 1), ("cyst", True, 1)]
+    other = list(record.replay(path, volume=session.volume, model=model_of(FullNetwork())))
+    assert not any(item.same for item in other)
+    assert all(item.dice < 0.5 for item in other)
+
+
+def test_the_record_tells_what_it_was_made_on(session: Session, tmp_path: Path) -> None:
+    fields = json.loads(session.save(tmp_path / "case.json").read_text())
+    assert fields["volume"]["size"] == list(session.volume.size)
+    assert fields["model"]["name"] == "ball"
+    trace = fields["objects"][0]["trace"]
+    assert [step["space"] for step in trace["steps"]] == ["array", "voxel", "lps", "ras", "cube", "grid"]
+    assert trace["steps"][1]["point"] == [110, 100, 30]
+
+
+def test_another_volume_is_refused(session: Session, tmp_path: Path) -> None:
+    path = session.save(tmp_path / "case.json")
+    with pytest.raises(RecordError, match=r"made on array of size .* has other voxels or geometry"):
+        Session.resume(path, volume=torso_like(seed=4), model=session.model)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2", '{"format": "other"}', "[]"])
+def test_what_is_no_record_is_refused(session: Session, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "case.json"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=r"case\.json is not a saved session"):
+        Session.resume(path, volume=session.volume, model=session.model)
+
+
+def test_damaged_missing_and_newer_records_are_refused(session: Session, tmp_path: Path) -> None:
+    path = session.save(tmp_path / "case.json")
+    fields = json.loads(path.read_text())
+    fields["objects"][0]["mask"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(fields))
+    with pytest.raises(RecordError, match=r"damaged .*checksum"):
+        Session.resume(path, volume=session.volume, model=session.model)
+    path.write_text(json.dumps({**fields, "version": 99}))
+    with pytest.raises(RecordError, match="version 99, this program reads 1"):
+        Session.resume(path, volume=session.volume, model=session.model)
+    with pytest.raises(RecordError, match="no record"):
+        Session.resume(tmp_path / "none.json", volume=session.volume, model=session.model)
+
+
+def test_autosave_after_every_change(tmp_path: Path) -> None:
+    path = tmp_path / "auto.json"
+    session = Session(torso_like(), model_of(BallNetwork()), autosave=path)
+    session.click((110, 100, 30))
+    assert len(record.load(path)["objects"][0]["clicks"]) == 1
+    session.undo()
+    assert record.load(path)["objects"][0]["clicks"] == []
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="cannot be written"):
+        session.save(tmp_path / "nowhere" / "case.json")
+
+
+@pytest.mark.parametrize("name", ["masks.nii.gz", "masks.nrrd", "masks.mha"])
+def test_export_keeps_geometry_and_names(session: Session, tmp_path: Path, name: str) -> None:
+    path = session.export(tmp_path / name)
+    written = Volume.read(path)
+    assert np.array_equal(written.array, session.labels)
+    assert np.allclose(written.voxel_to_ras.affine, session.volume.voxel_to_ras.affine, atol=1e-4)
+    assert sitk.ReadImage(str(path)).GetPixelIDTypeAsString() == "16-bit unsigned integer"
+    names = json.loads((tmp_path / "masks.labels.json").read_text())
+    assert {number: entry["name"] for number, entry in names.items()} == {"1": "object 1", "2": "cyst"}
+    assert names["1"]["volume_ml"] == pytest.approx(session.objects[0].mask.sum() * 1.2 * 1.2 * 4 / 1000, abs=0.01)

@@ -1,0 +1,299 @@
+import threading
+
+import numpy as np
+import pytest
+from support import BallNetwork, FullNetwork, model_of, torso_like
+
+from sammed3d_nb import Session, UserError, Volume
+from sammed3d_nb.cache import EmbeddingCache
+from sammed3d_nb.cube import Cube
+from sammed3d_nb.errors import ClickError
+
+RADIUS_MM = BallNetwork.RADIUS * 1.5
+CENTRE = (110, 100, 30)
+
+
+@pytest.fixture
+def network() -> BallNetwork:
+    return BallNetwork()
+
+
+@pytest.fixture
+def session(network: BallNetwork) -> Session:
+    return Session(torso_like(), model_of(network))
+
+
+def ball_of(volume: Volume, *centres: tuple[int, int, int]) -> np.ndarray:
+    """Distance in mm from every voxel to the nearest centre."""
+    k, j, i = np.meshgrid(*[np.arange(n) for n in volume.array.shape], indexing="ij")
+    points = volume.voxel_to_ras(np.stack([i, j, k], -1))
+    return np.min([np.linalg.norm(points - volume.voxel_to_ras(centre), axis=-1) for centre in centres], axis=0)
+
+
+# -- clicks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ijk", [CENTRE, (3, 5, 2), (219, 199, 59), (20, 180, 31)])
+def test_the_mask_lies_where_the_click_is(session: Session, ijk: tuple[int, int, int]) -> None:
+    result = session.click(ijk)
+    distance = ball_of(session.volume, ijk)
+    assert result.mask.dtype == np.uint8
+    assert result.mask.shape == session.volume.array.shape
+    assert (result.mask[distance < RADIUS_MM - 2] == 1).all()
+    assert (result.mask[distance > RADIUS_MM + 2] == 0).all()
+    assert result.distance_mm == 0
+    assert result.volume_ml == pytest.approx(result.mask.sum() * 1.2 * 1.2 * 4 / 1000)
+    assert result.trace["voxel"].point == ijk
+    assert result.trace.inside
+    assert result.trace.round_trip_error < 1e-6
+
+
+def test_the_embedding_is_reused_while_clicks_stay_in_the_cube(session: Session, network: BallNetwork) -> None:
+    first = session.click(CENTRE)
+    second = session.click((120, 110, 32))
+    assert (first.embedding_reused, second.embedding_reused) == (False, True)
+    assert network.encoded == 1
+    assert second.cube == first.cube
+    third = session.click((215, 100, 30))
+    assert network.encoded == 2
+    assert third.cube != first.cube
+
+
+def test_a_click_outside_the_cube_moves_it_and_the_mask_goes_along(session: Session) -> None:
+    session.click(CENTRE)
+    moved = session.click((190, 100, 30))
+    distance = ball_of(session.volume, CENTRE, (190, 100, 30))
+    assert (moved.mask[distance < RADIUS_MM - 3] == 1).all()
+    assert (moved.mask[distance > RADIUS_MM + 3] == 0).all()
+    assert len(moved.cubes) == 2
+
+
+def test_a_negative_click_removes(session: Session) -> None:
+    before = session.click(CENTRE)
+    after = session.click((118, 100, 30), positive=False)
+    assert after.mask.sum() < before.mask.sum()
+    assert after.mask[30, 100, 118] == 0
+    assert after.distance_mm > 0
+    assert [click.positive for click in session.clicks] == [True, False]
+
+
+def test_clicks_that_cannot_be_answered_change_nothing(session: Session) -> None:
+    session.click(CENTRE)
+    before = session.mask
+    with pytest.raises(ClickError, match=r"\(220, 0, 0\) lies outside the volume; .* \(219, 199, 59\)"):
+        session.click((220, 0, 0))
+    with pytest.raises(ClickError, match=r"three whole numbers \(i, j, k\), got \[1.5, 2.0, 3.0\]"):
+        session.click((1.5, 2, 3))
+    with pytest.raises(ClickError, match="three whole numbers"):
+        session.click((1, 2))
+    session.lock("object 1")
+    with pytest.raises(ClickError, match="“object 1” is locked"):
+        session.click(CENTRE)
+    session.new_object("cyst")
+    with pytest.raises(ClickError, match="“cyst” has none yet"):
+        session.click(CENTRE, positive=False)
+    session.select("object 1")
+    assert np.array_equal(session.mask, before)
+
+
+def test_a_failing_network_loses_nothing(
+    session: Session, network: BallNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.click(CENTRE)
+    before = session.mask
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(network, "encode", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        session.click((215, 100, 30))
+    assert np.array_equal(session.mask, before)
+    assert len(session.clicks) == 1
+    monkeypatch.undo()
+    session.click((215, 100, 30))
+    assert len(session.clicks) == 2
+
+
+def test_encoding_ahead_makes_the_first_click_reuse_it(session: Session, network: BallNetwork) -> None:
+    session.prepare(CENTRE)
+    assert network.encoded == 1
+    assert session.click(CENTRE).embedding_reused
+    assert network.encoded == 1
+    session.prepare((112, 100, 30))  # inside the object's cube: nothing to do
+    assert network.encoded == 1
+
+
+def test_preview_predicts_nothing(session: Session, network: BallNetwork) -> None:
+    trace = session.preview((10.5, 20, 900))
+    assert trace["voxel"].inside is False
+    assert network.encoded == 0
+    assert session.preview(CENTRE).steps == session.click(CENTRE).trace.steps
+
+
+# -- history -----------------------------------------------------------------------------------------------------
+
+
+def test_undo_and_redo_bring_back_every_bit(session: Session) -> None:
+    masks = [session.mask]
+    for offset in range(9):  # more than the steps whose logits are held
+        masks.append(session.click((100 + 3 * offset, 100, 30)).mask)
+    for mask in masks[-2::-1]:
+        session.undo()
+        assert np.array_equal(session.mask, mask)
+    assert not session.can_undo
+    assert session.undo() is None
+    for mask in masks[1:]:
+        session.redo()
+        assert np.array_equal(session.mask, mask)
+    assert not session.can_redo
+
+
+def test_a_click_after_undo_goes_on_from_there(session: Session) -> None:
+    for offset in range(9):
+        session.click((100 + 3 * offset, 100, 30))
+    expected = session.mask
+    for _ in range(8):
+        session.undo()
+    for offset in range(1, 9):
+        session.click((100 + 3 * offset, 100, 30))
+    assert np.array_equal(session.mask, expected)
+    assert not session.can_redo
+
+
+def test_reset_can_be_undone(session: Session) -> None:
+    before = session.click(CENTRE).mask
+    session.reset()
+    assert session.mask.sum() == 0
+    assert session.clicks == ()
+    session.undo()
+    assert np.array_equal(session.mask, before)
+
+
+# -- objects -----------------------------------------------------------------------------------------------------
+
+
+def test_a_locked_object_is_never_overwritten(session: Session) -> None:
+    first = session.click(CENTRE).mask
+    session.lock("object 1")
+    session.new_object("neighbour")
+    second = session.click((120, 100, 30)).mask
+    assert second.sum() > 0
+    assert not (first & second).any()
+    labels = session.labels
+    assert np.array_equal(labels == 1, first == 1)
+    assert np.array_equal(labels == 2, second == 1)
+
+
+def test_names_are_unique_and_known(session: Session) -> None:
+    assert session.new_object("spleen").name == "spleen"
+    assert session.new_object().name == "object 3"
+    assert len({item.colour for item in session.objects}) == 3
+    with pytest.raises(UserError, match="“spleen” already"):
+        session.new_object("spleen")
+    with pytest.raises(UserError, match="“spleen” already"):
+        session.rename("object 3", "spleen")
+    with pytest.raises(UserError, match="no object “liver”; there are “object 1”, “spleen”, “object 3”"):
+        session.select("liver")
+    session.rename("spleen", "milt")
+    session.show("milt", False)
+    session.recolour("milt", "#010203")
+    milt = session.select("milt")
+    assert (milt.visible, milt.colour) == (False, "#010203")
+
+
+def test_removing_can_be_undone(session: Session) -> None:
+    before = session.click(CENTRE).mask
+    session.remove("object 1")
+    assert [item.name for item in session.objects] == ["object 1"]
+    assert session.mask.sum() == 0
+    session.undo()
+    assert np.array_equal(session.mask, before)
+
+
+def test_another_model_keeps_the_clicks(session: Session) -> None:
+    session.click(CENTRE)
+    ball = session.mask
+    session.set_model(model_of(FullNetwork()))
+    assert session.mask.sum() > ball.sum()
+    assert session.clicks[0].ijk == CENTRE
+    session.undo()
+    assert np.array_equal(session.mask, ball)
+
+
+def test_a_model_that_fails_changes_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.click(CENTRE)
+    before, model, broken = session.mask, session.model, BallNetwork()
+    monkeypatch.setattr(broken, "encode", lambda cube: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        session.set_model(model_of(broken))
+    assert session.model is model
+    assert np.array_equal(session.mask, before)
+
+
+# -- objects larger than the cube --------------------------------------------------------------------------------
+
+
+def test_a_mask_grows_until_the_volume_ends() -> None:
+    session = Session(torso_like(), model_of(FullNetwork()))
+    result = session.click((3, 5, 2))
+    assert result.mask.all()
+    assert len(result.cubes) == 8
+    session.reset()
+    session.grow = False
+    alone = session.click((3, 5, 2))
+    assert len(alone.cubes) == 1
+    assert np.array_equal(alone.mask, alone.cube.bring_home(np.ones((8, 8, 8)), session.volume))
+
+
+# -- the cache ---------------------------------------------------------------------------------------------------
+
+
+class Sized:
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def element_size(self) -> int:
+        return 1
+
+    def nelement(self) -> int:
+        return self.count
+
+
+def test_the_least_recently_used_embedding_goes_first() -> None:
+    cache, volume = EmbeddingCache(limit=100), torso_like()
+    cubes = [Cube.at(volume, (90 + n, 100, 30)) for n in range(4)]
+    for cube in cubes[:2]:
+        cache.get(cube, lambda: Sized(40))
+    cache.get(cubes[0], lambda: pytest.fail("it is there"))
+    cache.get(cubes[2], lambda: Sized(40))
+    assert [cube in cache for cube in cubes] == [True, False, True, False]
+    cache.get(cubes[3], lambda: Sized(500))
+    assert [cube in cache for cube in cubes] == [False, False, False, True]
+
+
+def test_two_threads_encode_a_cube_once() -> None:
+    cache, cube = EmbeddingCache(), Cube.at(torso_like(), CENTRE)
+    started, go, calls = threading.Event(), threading.Event(), []
+
+    def encode() -> Sized:
+        calls.append(1)
+        started.set()
+        assert go.wait(10)
+        return Sized(1)
+
+    threads = [threading.Thread(target=cache.get, args=(cube, encode)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert started.wait(10)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert calls == [1]
+
+
+def test_a_failed_encoding_is_tried_again() -> None:
+    cache, cube = EmbeddingCache(), Cube.at(torso_like(), CENTRE)
+    with pytest.raises(ZeroDivisionError):
+        cache.get(cube, lambda: 1 / 0)
+    assert cache.get(cube, lambda: Sized(1))[1] is False
