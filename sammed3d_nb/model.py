@@ -1,8 +1,12 @@
 """A loaded network on a device: what sessions and programs call."""
 
+import logging
+import re
 import threading
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,10 +14,15 @@ from torch import Tensor
 
 from sammed3d_nb import checkpoints
 from sammed3d_nb.errors import DeviceError
+from sammed3d_nb.network.graphs import Graphs
 from sammed3d_nb.network.normalise import normalise
 from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Decoded(NamedTuple):
@@ -29,19 +38,45 @@ class Decoded(NamedTuple):
 
 
 class Model:
-    """A network on one device in one precision. All calls may come from any thread."""
+    """A network on one device in one precision. All calls may come from any thread.
 
-    def __init__(self, network: Network, device: torch.device, precision: str = "float32") -> None:
+    When the GPU runs out of memory the model moves on, to bfloat16 and then to the CPU, answers all the same, and adds
+    a sentence to ``notes``.
+
+    Args:
+        network: in float32, on the CPU; it is moved, not copied.
+        device: where to compute.
+        precision: key of `PRECISIONS`.
+        notes: what there is to say about the file.
+        reopen: gives the network again, as it was in the file.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        precision: str = "float32",
+        *,
+        notes: Sequence[str] = (),
+        reopen: Callable[[], Network] | None = None,
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
-        network.place(device, PRECISIONS[precision])
-        self.device = device
-        self.precision = precision
+        self._reopen = reopen
+        self.notes = list(notes)
         self._lock = threading.Lock()
+        self._graphs: Graphs | None = None
+        self._settle(device, precision)
 
     @property
     def spec(self) -> ModelSpec:
         """What the network is."""
         return self.network.spec
+
+    @property
+    def megabytes(self) -> float:
+        """Memory of the weights on the device, 10⁶ bytes."""
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
 
     def prepare(self, values: "np.ndarray[Any, Any]") -> Tensor:
         """Normalise a cube the way this network was trained.
@@ -52,6 +87,9 @@ class Model:
         Returns:
             (1, 1, n, n, n) on this model's device.
         """
+        n = self.spec.cube_size
+        if values.shape != (n, n, n):
+            raise ValueError(f"The cube must have the shape {(n, n, n)}, got {values.shape}.")
         cube = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.device)
         return normalise(self.spec.normalisation, cube)[None, None]
 
@@ -61,23 +99,113 @@ class Model:
         Args:
             tensor: (1, 1, n, n, n) normalised, n = ``spec.cube_size``; dims d0, d1, d2.
         """
-        with torch.inference_mode(), self._lock:
-            return self.network.encode(tensor.to(self.device))
+        n = self.spec.cube_size
+        if tensor.shape != (1, 1, n, n, n):
+            raise ValueError(f"The cube must have the shape {(1, 1, n, n, n)}, got {tuple(tensor.shape)}.")
+        return self._attempt(lambda runner: runner.encode(tensor.to(self.device)))
 
     def decode(self, embedding: Embedding, points: Any, labels: Any, previous: Tensor | None = None) -> Decoded:
         """Answer the clicks.
 
         Args:
             embedding: what `encode` returned.
-            points: (N, 3) all clicks so far in cube index (voxel centres at integers), order d0, d1, d2.
+            points: (N, 3) all clicks so far in cube index (voxel centres at integers), order d0, d1, d2; N ≥ 1.
             labels: (N,) 1 for a positive, 0 for a negative click.
             previous: ``logits`` of the click before, or ``None`` at the first.
         """
-        points = torch.as_tensor(points, dtype=torch.float32, device=self.device)
-        labels = torch.as_tensor(labels, device=self.device)
-        with torch.inference_mode(), self._lock:
-            logits, quality = self.network.decode(embedding, points, labels, previous)
-        return Decoded(logits.float(), quality.float())
+        points = torch.as_tensor(points, dtype=torch.float32).cpu()
+        labels = torch.as_tensor(labels).cpu().long()
+        if points.ndim != 2 or points.shape[1] != 3 or labels.shape != points.shape[:1] or not len(points):
+            raise ValueError(
+                f"Clicks must be points (N, 3) with labels (N,), got {tuple(points.shape)} and {tuple(labels.shape)}."
+            )
+
+        def answer(runner: Network | Graphs) -> Decoded:
+            before = None if previous is None else previous.to(self.device)
+            at, kinds = points.to(self.device), labels.to(self.device)
+            logits, quality = runner.decode(self._here(embedding), at, kinds, before)
+            return Decoded(logits.float(), quality.float())
+
+        return self._attempt(answer)
+
+    def _attempt(self, compute: Callable[[Network | Graphs], T]) -> T:
+        """Compute something; where memory does not suffice, elsewhere."""
+        with self._lock:
+            while True:
+                try:
+                    with torch.inference_mode():
+                        return compute(self._graphs or self.network)
+                except RuntimeError as error:
+                    if not out_of_memory(error) or self.device.type == "cpu":
+                        raise
+                    self._step_down(error)
+                self._settle(self.device, self.precision)
+
+    def _here(self, embedding: Embedding) -> Embedding:
+        """An embedding made before the model moved, where the model is now."""
+        if isinstance(embedding, Tensor):
+            return embedding if embedding.device.type == self.device.type else embedding.to(self.device)
+        # rebuilt as the class it was: some networks use named tuples
+        moved = [part.to(self.device) for part in embedding]
+        return embedding._make(moved) if hasattr(embedding, "_make") else tuple(moved)
+
+    def _settle(self, device: torch.device, precision: str) -> None:
+        """Move the weights, stepping down while there is no memory for them."""
+        self.device, self.precision, self._graphs = device, precision, None
+        while True:
+            try:
+                self.network.place(self.device, PRECISIONS[self.precision])
+            except RuntimeError as error:
+                if not out_of_memory(error) or self.device.type == "cpu":
+                    raise
+                self._step_down(error)
+            else:
+                break
+        if self.device.type == "cuda":
+            self._graphs = Graphs.of(self.network)
+
+    def _step_down(self, error: RuntimeError) -> None:
+        """After running out of memory: decide on a smaller precision on the same device, then on the CPU."""
+        was = f"{self.device} ({self.precision})"
+        self._graphs = None
+        _forget(self)  # the next load_model asks the device again
+        if self.precision == "float32":
+            self.precision = "bfloat16"
+        else:
+            self.device, self.precision = torch.device("cpu"), "float32"
+            if self._reopen is not None:
+                self.network = self._reopen()  # the weights in memory have been rounded
+        note = f"Out of memory on {was}{missing(error)}: the model goes on in {self.precision} on {self.device}."
+        self.notes.append(note)
+        _log.warning("%s", note)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether this is the device's memory running out; CUDA's libraries and MPS say so in other classes."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("out of memory", "ALLOC_FAILED")
+    )
+
+
+def missing(error: RuntimeError) -> str:
+    """How much was asked for and how much there was, out of torch's message; nothing when it does not say."""
+    text = str(error)
+    asked = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", text)
+    free = re.search(r"of which ([\d.]+ \w+) is free", text)
+    if asked is None:
+        return ""
+    return f", {asked[1]} more were needed" + (f" and {free[1]} were free" if free else "")
+
+
+_loaded: "weakref.WeakValueDictionary[tuple[Any, ...], Model]" = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
+def _forget(model: Model) -> None:
+    for key in [key for key, value in _loaded.items() if value is model]:
+        _loaded.pop(key, None)
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -88,13 +216,17 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     """
     if device is None:
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DeviceError(f"The device {str(device)!r} cannot be used here; leave it out or say cpu.") from error
+    if wanted.type not in ("cuda", "mps", "cpu"):
+        raise DeviceError(f"The device {str(device)!r} computes nothing; say cuda, mps or cpu.")
+    if wanted.type == "cuda" and wanted.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return wanted
 
 
@@ -104,20 +236,44 @@ def load_model(
     decoder: str | Path | None = None,
     device: str | torch.device | None = None,
     precision: str | None = None,
+    architecture: str | None = None,
 ) -> Model:
-    """Load a network.
+    """Load a network; the architecture is read from its tensors.
+
+    Asking again for the same file on the same device in the same precision gives the same `Model`, as long as someone
+    holds it: several sessions share one copy of the weights.
 
     Args:
         source: nothing (the compact default that ships with the package), a known name, or a path.
-        decoder: for a file that holds an image encoder alone, the SAM-Med3D file with the rest.
+        decoder: for a file that holds an image encoder alone, the SAM-Med3D file (or its name) with the rest.
         device: ``"cuda"``, ``"mps"``, ``"cpu"``; by default the first of these that is there.
         precision: ``"float32"`` (the default), ``"bfloat16"`` or ``"float16"``.
+        architecture: refuse anything else than ``"sam-med3d"``, ``"fastsam3d"`` or ``"compact"``.
 
     Raises:
         CheckpointError: the file is missing or cannot be loaded as a network.
+        DownloadError: a known name had to be fetched and could not be.
         DeviceError: the device or the precision is not there.
     """
-    if precision is not None and precision not in PRECISIONS:
+    precision = precision or "float32"
+    if precision not in PRECISIONS:
         raise DeviceError(f"The precision {precision!r} is not known; say one of {', '.join(PRECISIONS)}.")
     where = pick_device(device)
-    return Model(checkpoints.open_network(source, decoder=decoder), where, precision or "float32")
+    with _loading:
+        files = [checkpoints.locate(source)] + ([] if decoder is None else [checkpoints.locate(decoder)])
+        states = [(str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        key = (*states, architecture, str(where), precision)
+        model = _loaded.get(key)
+        if model is None:
+            second = None if decoder is None else files[1]
+            network, notes = checkpoints.open_network(files[0], decoder=second, architecture=architecture)
+            model = Model(
+                network,
+                where,
+                precision,
+                notes=notes,
+                reopen=lambda: checkpoints.open_network(files[0], decoder=second, architecture=architecture)[0],
+            )
+            if (model.device, model.precision) == (where, precision):
+                _loaded[key] = model
+        return model

@@ -66,10 +66,13 @@ class SamMed3D(Network):
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
         """As `Network.place`, and `EXACT` buffers stay float32."""
         exact = {name: buffer for name, buffer in self.named_buffers() if name.endswith(EXACT)}
-        super().place(device, dtype)
-        for name, buffer in exact.items():
-            owner, _, leaf = name.rpartition(".")
-            setattr(self.get_submodule(owner), leaf, buffer.to(device))
+        try:
+            super().place(device, dtype)
+            exact = {name: buffer.to(device) for name, buffer in exact.items()}
+        finally:
+            for name, buffer in exact.items():
+                owner, _, leaf = name.rpartition(".")
+                setattr(self.get_submodule(owner), leaf, buffer)
         self._products.clear()
 
     def encode(self, cube: Tensor) -> Tensor:
