@@ -176,13 +176,29 @@ class Cube:
 
         return normalise("positive-zscore", torch.from_numpy(self.sample(volume))).numpy()
 
-    def region(self, volume: Volume) -> Region:
-        """The cube's bounding box in the volume, cut to the volume."""
-        corners = [[(-0.5, self.size - 0.5)[bit] for bit in bits] for bits in _CORNERS]
+    def region(self, volume: Volume, logits: Any | None = None, *, threshold: float = 0.0) -> Region:
+        """The cube's bounding box in the volume, cut to the volume.
+
+        Args:
+            volume: The volume.
+            logits: (n, n, n), or with leading axes of length 1, over the whole cube; if given, only the box of the
+                voxels whose interpolated logit can be above `threshold`.
+            threshold: As in `bring_home`.
+        """
+        low, high = np.full(3, -0.5), np.full(3, self.size - 0.5)
+        if logits is not None:
+            mask = _cubic(logits) > threshold
+            used = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {dim}))) for dim in range(3)]
+            if not used[0].size:
+                return Region((0, 0, 0), (0, 0, 0))
+            cells = grid_to_cube(len(mask), self.size)  # a cell reaches as far as its neighbours' centres
+            low = np.maximum(low, cells([part[0] - 1 for part in used]))
+            high = np.minimum(high, cells([part[-1] + 1 for part in used]))
+        corners = [[(low, high)[bit][dim] for dim, bit in enumerate(bits)] for bits in _CORNERS]
         voxels = self.from_voxel(volume).inverse(corners)
-        low = np.maximum(np.ceil(voxels.min(axis=0)), 0)
-        high = np.minimum(np.floor(voxels.max(axis=0)) + 1, volume.size)
-        return Region.between(low, high)
+        first = np.maximum(np.ceil(voxels.min(axis=0)), 0)
+        last = np.minimum(np.floor(voxels.max(axis=0)) + 1, volume.size)
+        return Region.between(first, last)
 
     def logits_home(self, logits: Any, volume: Volume, region: Region) -> NDArray[np.float32]:
         """Logits on a box of the volume's own grid, linearly interpolated from the network's grid.
@@ -218,7 +234,7 @@ class Cube:
             uint8 (z, y, x), 1 inside the mask.
         """
         mask = np.zeros(volume.size[::-1], dtype=np.uint8)
-        region = self.region(volume)
+        region = self.region(volume, logits, threshold=threshold)
         mask[region.slices] = self.logits_home(logits, volume, region) > threshold
         return mask
 

@@ -223,13 +223,13 @@ def assemble(pieces: Sequence[Piece], volume: Volume) -> LocalMask:
 
     Where cubes overlap their logits are blended: a later one fades in over half the overlap from its faces inwards.
     """
-    region = Region.union([piece.cube.region(volume) for piece in pieces])
+    region = Region.union([piece.cube.region(volume, piece.logits) for piece in pieces])
     if len(pieces) == 1:
         home = pieces[0].cube.logits_home(pieces[0].logits, volume, region)
         return LocalMask(home > 0, region, volume.size)
     blended = np.full(region.shape, np.nan, dtype=np.float32)
     for piece in pieces:
-        part = piece.cube.region(volume)
+        part = piece.cube.region(volume).intersection(region)
         home = piece.cube.logits_home(piece.logits, volume, part)
         share = np.clip(piece.cube.logits_home(_ramp(piece.cube.size), volume, part), 0, 1)
         target = blended[part.within(region).slices]

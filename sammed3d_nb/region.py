@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,12 +48,16 @@ class Region:
         """The same box counted from the first voxel of `outer`."""
         return Region(triple(np.subtract(self.start, outer.start)), self.size)
 
+    def intersection(self, other: "Region") -> "Region":
+        """The voxels in both boxes."""
+        return Region.between(np.maximum(self.start, other.start), np.minimum(self.stop, other.stop))
+
     @staticmethod
     def union(regions: Sequence["Region"]) -> "Region":
-        """The smallest box round all `regions`."""
-        low = reduce(np.minimum, [np.asarray(region.start) for region in regions])
-        high = reduce(np.maximum, [np.asarray(region.stop) for region in regions])
-        return Region.between(low, high)
+        """The smallest box round all `regions` that are not empty."""
+        filled = [region for region in regions if 0 not in region.size] or [Region((0, 0, 0), (0, 0, 0))]
+        low = np.min([region.start for region in filled], axis=0)
+        return Region.between(low, np.max([region.stop for region in filled], axis=0))
 
 
 class LocalMask:
@@ -117,8 +120,7 @@ class LocalMask:
 
     def without(self, other: "LocalMask") -> "LocalMask":
         """The voxels of this mask that are not in `other`."""
-        low = np.maximum(self.region.start, other.region.start)
-        shared = Region.between(low, np.minimum(self.region.stop, other.region.stop))
+        shared = self.region.intersection(other.region)
         if 0 in shared.size:
             return self
         values = self.values.copy()

@@ -163,6 +163,17 @@ def test_bringing_home_touches_the_bounding_box_only() -> None:
     assert mask.sum() == np.prod(region.size)
 
 
+@given(volumes(most=40), st.integers(0, 2**32 - 1), st.floats(-1, 1))
+def test_the_tight_box_misses_no_voxel(volume: Volume, seed: int, threshold: float) -> None:
+    random = np.random.default_rng(seed)
+    cube = Cube.at(volume, random.integers(0, volume.size), spacing=random.uniform(0.3, 2))
+    logits = np.where(random.random((8, 8, 8)) < 0.01, 3.0, -2.0)
+    region = cube.region(volume)
+    everywhere = np.zeros(volume.array.shape, np.uint8)
+    everywhere[region.slices] = cube.logits_home(logits, volume, region) > threshold
+    assert np.array_equal(cube.bring_home(logits, volume, threshold=threshold), everywhere)
+
+
 def test_logits_that_are_no_cube_are_named() -> None:
     volume = torso_like()
     with pytest.raises(ValueError, match=r"shape \(n, n, n\), got \(4, 5, 4\)"):

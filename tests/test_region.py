@@ -56,4 +56,7 @@ def test_regions() -> None:
     assert region.stop == (4, 6, 8)
     assert region.slices == (slice(3, 8), slice(2, 6), slice(1, 4))
     assert Region.between((1, 2, 3), (4, 2, 8)).size == (0, 0, 0)
+    assert region.intersection(Region((0, 3, 0), (3, 9, 4))) == Region((1, 3, 3), (2, 3, 1))
+    assert region.intersection(Region((4, 0, 0), (9, 9, 9))).size == (0, 0, 0)
+    assert Region.union([region, Region((900, 900, 900), (0, 0, 0))]) == region
     assert Region.union([region, Region((0, 0, 5), (2, 2, 9))]) == Region((0, 0, 3), (4, 6, 11))
