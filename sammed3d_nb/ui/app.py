@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.session import Result, SegmentedObject, Session
+from sammed3d_nb.objects import Result, SegmentedObject
+from sammed3d_nb.session import Session
 from sammed3d_nb.ui import actions
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
@@ -55,7 +56,8 @@ class App:
     ) -> None:
         self.session: Session | None = None
         self.output = Path.cwd() if output is None else Path(output)
-        self._cases, self._case = list(cases), None
+        self._cases = list(cases)
+        self._case: int | None = None
         self._model = model
         self._lock = RLock()
         self._pointers: deque[tuple[Result, Pointer]] = deque(maxlen=200)

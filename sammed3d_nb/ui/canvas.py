@@ -39,6 +39,8 @@ class ViewCanvas(Canvas):  # type: ignore[misc]
         self._ratio_sent = False
         figure = Figure(figsize=(size[0] / DOTS_PER_INCH, size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
         super().__init__(figure)
+        self._force_full = self._png_is_old = True  # the next frame is sent whole
+        self._last_buff: np.ndarray[Any, Any] = np.empty((0, 0))
         manager = FigureManager(self, 0)  # not pyplot's: nothing is registered globally, nothing is shown twice
         self.mpl_disconnect(manager.key_press_handler_id)  # matplotlib's keys are live: l turns axes logarithmic
         self.manager = manager

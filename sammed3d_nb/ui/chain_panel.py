@@ -107,7 +107,7 @@ class ChainPanel:
     def _render(self) -> None:
         path = self._hovered or self.clicked
         if path is None:
-            text = '<p class="snb-hint">Click on an organ: the panel follows the click from the screen to the network.</p>'
+            text = '<p class="snb-hint">Click on an organ: its way from the screen to the network appears here.</p>'
         else:
             text = chain_html(path, matrices=self._matrices.value)
         if text != self._html.value:
@@ -191,4 +191,3 @@ def _short(value: float) -> str:
 
 def _distance(mm: float) -> str:
     return "no mask" if not np.isfinite(mm) else f"{mm:.1f} mm away"
-

@@ -26,7 +26,8 @@ class Window:
         """Intensities of any shape as grey values, 0 below the window and 255 above it."""
         lowest = self.level - self.width / 2
         grey = (values.astype(np.float32) - np.float32(lowest)) * np.float32(255 / self.width)
-        return np.clip(grey, 0, 255).astype(np.uint8)
+        clipped: NDArray[np.uint8] = np.clip(grey, 0, 255).astype(np.uint8)
+        return clipped
 
     @classmethod
     def fitting(cls, array: NDArray[Any]) -> "Window":

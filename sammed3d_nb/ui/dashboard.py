@@ -21,8 +21,8 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
     try:
         number = requested(environ, cases)
     except UserError as error:
-        number = 0
-        app.open(number).add_done_callback(lambda _: app.status.fail(error))
+        refused = error
+        app.open(0).add_done_callback(lambda _: app.status.fail(refused))
     else:
         app.open(number)
     return app

@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from sammed3d_nb.session import SegmentedObject
+from sammed3d_nb.objects import SegmentedObject
 
 
 class ObjectsPanel:
@@ -56,15 +56,16 @@ class _Row:
 
     def __init__(self, name: str, panel: ObjectsPanel) -> None:
         self.name = name
-        small = dict(layout=widgets.Layout(width="26px"))
+        small = {"layout": widgets.Layout(width="26px")}
         self._quiet = False
         self.swatch = widgets.Button(tooltip="Make it the current object", **small)
         self.title = widgets.Text(name, continuous_update=False, layout=widgets.Layout(flex="1 1 60px", min_width="0"))
         self.amount = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
-        self.visible = widgets.ToggleButton(True, description="◉", tooltip="Visible", **small)
-        self.locked = widgets.ToggleButton(False, description="L", tooltip="Lock: later objects never overwrite it", **small)
+        self.visible = widgets.ToggleButton(True, tooltip="Visible", **small)
+        self.locked = widgets.ToggleButton(False, tooltip="Lock: later objects never overwrite it", **small)
         self.remove = widgets.Button(description="✕", tooltip="Remove the object", **small)
-        self.swatch.add_class("snb-swatch")
+        for widget, name in ((self.swatch, "swatch"), (self.visible, "eye"), (self.locked, "lock")):
+            widget.add_class(f"snb-{name}")
         self.swatch.on_click(lambda _: panel._on_select(self.name))
         self.remove.on_click(lambda _: panel._on_remove(self.name))
         self.title.observe(lambda change: self._tell(panel._on_rename, self.name, change["new"]), names="value")
@@ -79,7 +80,6 @@ class _Row:
         self.swatch.style.button_color = item.colour
         self.swatch.description = "●" if current else ""
         self.visible.value, self.locked.value = item.visible, item.locked
-        self.visible.description = "◉" if item.visible else "○"
         self.amount.value = f'<span class="snb-ml">{readable_ml(millilitres)}</span>'
         (self.widget.add_class if current else self.widget.remove_class)("snb-current")
         self._quiet = False

@@ -13,7 +13,7 @@ from sammed3d_nb.ui.shortcuts import ACTIONS
 _HERE = Path(__file__).parent
 
 
-class Page(AnyWidget):  # type: ignore[misc]
+class Page(AnyWidget):
     """An invisible widget that speaks for the page that shows the app.
 
     Attributes:

@@ -5,6 +5,7 @@ scrolled and the other two are shown, flipped so that the patient lies as radiol
 so an oblique volume is shown oblique, and its orientation letters say so.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -89,7 +90,7 @@ class Plane:
             shape=(grid.size[axes[1]], grid.size[axes[0]]),
             slices=grid.size[axes[2]],
             spacing=(grid.spacing[axes[1]], grid.spacing[axes[0]]),
-            letters=(direction_letters(-right), direction_letters(right), direction_letters(-down), direction_letters(down)),
+            letters=_four(direction_letters(way) for way in (-right, right, -down, down)),
         )
 
     @property
@@ -131,9 +132,13 @@ class Plane:
         return float(column), float(row), float(index)
 
 
+def _four(texts: Iterable[str]) -> tuple[str, str, str, str]:
+    left, right, top, bottom = texts
+    return left, right, top, bottom
+
+
 def direction_letters(direction: ArrayLike) -> str:
     """Patient letters of an LPS direction, the nearest axis first: ``"L"``, or ``"LA"`` when oblique."""
     cosines = np.asarray(direction, dtype=float)
     order = sorted(range(3), key=lambda axis: -abs(cosines[axis]))
     return "".join(_LETTERS[axis][int(cosines[axis] < 0)] for axis in order[:2] if abs(cosines[axis]) > _OBLIQUE)
-

@@ -75,5 +75,5 @@ def cursor_text(voxel: tuple[int, int, int], ras: Any, value: Any, unit: str) ->
     return (
         f'<span class="snb-dim">voxel</span> {i}, {j}, {k}'
         f' <span class="snb-dim">RAS</span> {x}, {y}, {z} mm'
-        f' <b>{number.replace("-", "−")}{" " + unit if unit else ""}</b>'
+        f" <b>{number.replace('-', '−')}{' ' + unit if unit else ''}</b>"
     )

@@ -1,7 +1,7 @@
 """One ortho view: a slice with masks, clicks and crosshair, and the mouse on it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
 
@@ -18,7 +18,6 @@ BACKGROUND = "#0b0d10"
 POSITIVE, NEGATIVE = "#35e07f", "#ff5a5a"
 _CROSSHAIR, _LETTER, _CUBE = "#ffd24a", "#aab4c2", "#5aa9ff"
 _GAP = 9  # CSS pixels left free round the crosshair's centre
-_SHADOW = dict(color=BACKGROUND, alpha=0.75)
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class SliceView:
         self.plane: Plane | None = None
         self.index = 0
         self.region = Region((0, 0), 1)
+        self._whole = True
         self._array: NDArray[Any] | None = None
         self._image = self.axes.imshow(np.zeros((1, 1, 3), np.uint8), aspect="auto", visible=False)
         stroke = [withStroke(linewidth=2.4, foreground=BACKGROUND, alpha=0.8)]
@@ -100,9 +100,9 @@ class SliceView:
             sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=stroke, ls="none")[0]
             for sign, marker, colour in ((True, "+", POSITIVE), (False, "_", NEGATIVE))
         }
-        text = dict(fontsize=12, color=_LETTER, path_effects=stroke, transform=figure.transFigure)
+        text: dict[str, Any] = {"color": _LETTER, "path_effects": stroke, "transform": figure.transFigure}
         self._letters = [
-            self.axes.text(x, y, "", ha=ha, va=va, **text)
+            self.axes.text(x, y, "", ha=ha, va=va, fontsize=12, **text)
             for x, y, ha, va in (
                 (0.012, 0.5, "left", "center"),
                 (0.988, 0.5, "right", "center"),
@@ -110,9 +110,9 @@ class SliceView:
                 (0.5, 0.015, "center", "bottom"),
             )
         ]
-        self._title = self.axes.text(0.015, 0.985, "", ha="left", va="top", **{**text, "fontsize": 11})
+        self._title = self.axes.text(0.015, 0.985, "", ha="left", va="top", fontsize=11, **text)
         self._cube_box: NDArray[np.float64] | None = None
-        self._scale = self.axes.text(0.985, 0.03, "", ha="right", va="bottom", **{**text, "fontsize": 10})
+        self._scale = self.axes.text(0.985, 0.03, "", ha="right", va="bottom", fontsize=10, **text)
         self._bar = self.axes.plot([], [], color=_LETTER, lw=2, transform=figure.transFigure, path_effects=stroke)[0]
 
     def show(self, plane: Plane | None, array: NDArray[Any] | None) -> None:
@@ -133,20 +133,23 @@ class SliceView:
         self.fit()
 
     def resize(self, width: int, height: int) -> None:
-        """Give the view another size in CSS pixels; what it shows keeps its scale relative to the view."""
+        """Give the view another size in CSS pixels: a whole slice stays whole, a magnified part grows with it."""
         old = self.canvas.shown_size
         self.canvas.resize(width, height)
-        ratio = min(width / old[0], height / old[1])
-        self.look(Region(self.region.centre, self.region.scale * ratio))
+        if self._whole:
+            self.fit()
+        else:
+            self.look(replace(self.region, scale=self.region.scale * min(width / old[0], height / old[1])))
 
     def fit(self) -> None:
         """Show the whole slice."""
         if self.plane:
             self.look(Region.whole(self.plane.shape, self.plane.spacing, self.canvas.shown_size))
+            self._whole = True
 
     def look(self, region: Region) -> None:
         """Show a region of the slice."""
-        self.region = region
+        self.region, self._whole = region, False
         if self.plane is None:
             return
         left, right, bottom, top = region.limits(self.plane.spacing, self.canvas.shown_size)
@@ -211,11 +214,14 @@ class SliceView:
         return self.plane.oriented(mask.slice(self.plane.array_axis, self.index)).view(np.bool_)
 
     def _draw_outlines(self, seen: Sequence[tuple[NDArray[np.bool_], Shown]]) -> None:
-        lines, colours, widths = [], [], []
+        lines: list[NDArray[np.float64]] = []
+        colours: list[tuple[float, float, float]] = []
+        widths: list[float] = []
         for mask, shown in seen:
             for line in outlines(mask):
                 lines.append(line)
-                colours.append(tuple(channel / 255 for channel in shown.colour))
+                red, green, blue = (channel / 255 for channel in shown.colour)
+                colours.append((red, green, blue))
                 widths.append(1.6 if shown.current else 1.0)
         self._outlines.set_segments(lines)
         self._outlines.set_color(colours)

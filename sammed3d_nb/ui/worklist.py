@@ -1,6 +1,7 @@
 """The cases that a dashboard may open: an allow-list from the launcher, asked for by number only."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,15 @@ def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[
     """The cases of a list of files and folders.
 
     A folder that holds NIfTI, NRRD or MetaImage files is one case for each of them, any other folder is a DICOM
-    series. Without paths, the sample (``"phantom"`` by default, or ``"ct"``) is the only case.
+    series. Files of the same name are told apart by their folder's. Without paths,
+    the sample (``"phantom"`` by default, or ``"ct"``) is the only case.
     """
-    cases = []
+    files: list[Path] = []
     for path in map(Path, paths):
         inside = sorted(f for f in path.iterdir() if f.name.lower().endswith(_SUFFIXES)) if path.is_dir() else []
-        cases += [_file_case(file) for file in inside or [path]]
+        files += inside or [path]
+    names = Counter(file.name for file in files)
+    cases = [_file_case(f, f.name if names[f.name] == 1 else f"{f.parent.name}/{f.name}") for f in files]
     return cases or [_sample_case(sample or "phantom")]
 
 
@@ -54,18 +58,18 @@ def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:
     wanted = parse_qs(environ.get("QUERY_STRING", "")).get("case", ["0"])[-1]
     if not (wanted.isdecimal() and wanted.isascii() and int(wanted) < len(cases)):
         raise UserError(
-            f"The address asks for case {wanted!r:.40}; expected a number from 0 to {len(cases) - 1}, so case 0 is shown."
+            f"The address asks for case {wanted!r:.40}; expected a number from 0 to {len(cases) - 1}, showing case 0."
         )
     return int(wanted)
 
 
-def _file_case(path: Path) -> Case:
+def _file_case(path: Path, name: str) -> Case:
     def read() -> "Volume":
         from sammed3d_nb.volume import Volume
 
         return Volume.read(path)
 
-    return Case(path.name, read)
+    return Case(name, read)
 
 
 def _sample_case(name: str) -> Case:

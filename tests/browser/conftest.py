@@ -1,0 +1,128 @@
+"""The real pages in a real browser: servers on free ports, Chromium, and what a test needs to find on the screen."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sammed3d_nb.ui.serve import lab_command, launch_environment, voila_command
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    """A running Chromium: SAMMED3D_CHROMIUM, else the system's Chromium or Chrome, else Playwright's own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = os.environ.get("SAMMED3D_CHROMIUM") or next(filter(None, map(shutil.which, _BROWSERS)), None)
+        if found is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium or Chrome here; `make test` installs one")
+        browser = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Server:
+    """A Voilà or JupyterLab of our own, with its log; ended with all its kernels."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], url: str, log: Path) -> None:
+        self.url, self.log = url, log
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=log.parent,
+            )
+
+    def wait(self, address: str, seconds: float = 60) -> None:
+        """Until the server answers at `address`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(address, timeout=2).close()
+                return
+            except urllib.error.HTTPError:
+                return  # it answers
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"the server did not come up:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """Starts the dashboard as `sammed3d-nb app` does: serve(paths) → Server."""
+    servers = []
+
+    def start(*paths: Path, **options: str) -> Server:
+        folder = tmp_path_factory.mktemp("voila")
+        port = free_port()
+        server = Server(
+            voila_command(port=port, open_browser=False),
+            launch_environment(paths, output=folder, **options),
+            f"http://127.0.0.1:{port}/",
+            folder / "server.log",
+        )
+        servers.append(server)
+        server.wait(server.url + "voila/static/none")  # the page itself would start a kernel
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def serve_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """Starts JupyterLab on a copy of the notebooks: serve_lab() → Server."""
+    servers = []
+
+    def start() -> Server:
+        folder = tmp_path_factory.mktemp("lab")
+        port = free_port()
+        command = lab_command(port=port, open_browser=False)
+        notebooks = Path(command[4])
+        command[4] = str(shutil.copytree(notebooks, folder / "notebooks", ignore=shutil.ignore_patterns(".*")))
+        settings = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+        command += ["--IdentityProvider.token=test", "--LabApp.news_url=None", "--LabApp.workspaces_dir=" + str(folder)]
+        server = Server(command, settings, f"http://127.0.0.1:{port}/", folder / "server.log")
+        servers.append(server)
+        server.wait(server.url + "api?token=test")
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -1,0 +1,155 @@
+"""The app on a page, as a user finds it: views, panel and status line; and where a voxel ought to be on the screen."""
+
+import base64
+import math
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from playwright.sync_api import Page
+
+REAL_CT = Path(__file__).parents[2].parent / "shared" / "data" / "ct_torso" / "image.nii.gz"
+TIMEOUT = 90_000  # ms; CI machines are slow, and a cube is encoded on two cores
+
+
+class Geometry:
+    """Where voxels ought to appear, worked out from the image file alone, with none of the app's code.
+
+    A view that fits its slice shows it with 98 % of the largest scale at which it fits, in the middle; the patient's
+    right and anterior are on the left, anterior (axial) and superior are on top.
+    """
+
+    TOWARDS = {  # LPS axis and sign of: a column to the right, a row down
+        "axial": ((0, 1), (1, 1)),
+        "coronal": ((0, 1), (2, -1)),
+        "sagittal": ((1, 1), (2, -1)),
+    }
+
+    def __init__(self, image: sitk.Image) -> None:
+        self.size = image.GetSize()
+        self.spacing = image.GetSpacing()
+        self.direction = np.array(image.GetDirection()).reshape(3, 3)
+        cosines = np.abs(self.direction)
+        self.axis_of = max(permutations(range(3)), key=lambda axes: sum(cosines[row, axes[row]] for row in range(3)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Geometry":
+        return cls(sitk.ReadImage(str(path)))
+
+    def normal(self, view: str) -> int:
+        """The voxel axis that the view scrolls."""
+        shown = {self.axis_of[lps] for lps, _ in self.TOWARDS[view]}
+        return ({0, 1, 2} - shown).pop()
+
+    def position(self, view: str, voxel: Sequence[float], width: float, height: float) -> tuple[float, float]:
+        """CSS pixels from the left and top edge of the canvas to a voxel's centre."""
+        axes = [self.axis_of[lps] for lps, _ in self.TOWARDS[view]]
+        extent = [self.size[axis] * self.spacing[axis] for axis in axes]
+        scale = 0.98 * min(width / extent[0], height / extent[1])
+        place = []
+        for axis, (lps, sign), room in zip(axes, self.TOWARDS[view], (width, height), strict=True):
+            way = np.sign(self.direction[lps, axis]) * sign
+            place.append(room / 2 + way * (voxel[axis] - (self.size[axis] - 1) / 2) * self.spacing[axis] * scale)
+        return place[0], place[1]
+
+
+class Screen:
+    """One page with the app on it."""
+
+    VIEWS = ("axial", "coronal", "sagittal")
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.clicks = 0
+        page.set_default_timeout(TIMEOUT)
+
+    def wait_for_status(self, pattern: str) -> str:
+        """Until the status line matches; returns it."""
+        self.page.wait_for_function(
+            "p => new RegExp(p).test(document.querySelector('.snb-status .widget-html')?.innerText ?? '')", arg=pattern
+        )
+        return self.page.inner_text(".snb-status .widget-html")
+
+    def box(self, view: str) -> dict[str, float]:
+        canvas = self.page.locator(f".snb-{view} canvas").last
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        return box
+
+    def point(self, view: str, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of a position on a view's canvas, moved to the middle of a whole CSS pixel."""
+        box = self.box(view)
+        return math.floor(box["x"] + x) + 0.5, math.floor(box["y"] + y) + 0.5
+
+    def click(self, view: str, x: float, y: float, **options: object) -> None:
+        """Click on a view and wait for the mask."""
+        self.clicks += 1
+        self.page.mouse.click(*self.point(view, x, y), **options)
+        self.wait_for_status(rf"after {self.clicks} click")
+
+    def millilitres(self) -> float:
+        """The current object's volume, by the list of objects."""
+        return float(self.page.inner_text(".snb-current .snb-ml").removesuffix(" mL"))
+
+    def space(self, name: str) -> tuple[float, ...]:
+        """The coordinates that the transform chain panel shows for a space."""
+        text = self.page.get_attribute(f"[data-space={name}]", "data-point")
+        assert text is not None
+        return tuple(float(number) for number in text.split())
+
+    def hover(self, view: str, x: float, y: float, voxel: Sequence[int]) -> None:
+        """Move the mouse and wait until the panel previews a voxel."""
+        self.page.mouse.move(*self.point(view, x, y))
+        wanted = " ".join(map(str, voxel))
+        try:
+            self.page.wait_for_function(
+                "w => document.querySelector('.snb-hover [data-space=voxel]')?.dataset.point === w",
+                arg=wanted,
+                timeout=15_000,
+            )
+        except Exception as error:
+            raise AssertionError(f"hovering {voxel} in {view} previews {self.space('voxel')}") from error
+
+    def pixels(self, view: str) -> np.ndarray:
+        """The view's picture as the page holds it: uint8 (rows, columns, 4) in device pixels."""
+        width, height, data = self.page.evaluate(
+            """view => {
+                const canvas = document.querySelector(`.snb-${view} canvas`);
+                const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                let text = "";
+                for (let start = 0; start < image.data.length; start += 32768)
+                    text += String.fromCharCode(...image.data.subarray(start, start + 32768));
+                return [canvas.width, canvas.height, btoa(text)];
+            }""",
+            view,
+        )
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
+
+    def settle(self) -> None:
+        """Until everything that the app has drawn is on the page.
+
+        The kernel answers in order, so the answer to a key (the ? panel) comes after the frames asked for before it;
+        then the browser gets some animation frames to decode them.
+        """
+        self.page.keyboard.press("?")
+        self.page.wait_for_selector(".snb-help-panel", state="visible")
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_selector(".snb-help-panel", state="hidden")
+        self.page.evaluate(
+            """async () => {
+                for (let frame = 0; frame < 12; frame++) await new Promise(requestAnimationFrame);
+            }"""
+        )
+
+    def settled_pixels(self, view: str) -> np.ndarray:
+        """The view's picture after `settle`."""
+        self.settle()
+        return self.pixels(view)
+
+    def tinted(self, view: str) -> int:
+        """How many pixels of a view are red, as the first object is."""
+        red, green, blue = (self.settled_pixels(view)[:, :, channel].astype(int) for channel in range(3))
+        return int(((red > green + 40) & (red > blue + 20)).sum())

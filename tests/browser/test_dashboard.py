@@ -1,0 +1,133 @@
+"""The real dashboard under Voilà in a real browser: clicks land on their voxels, masks appear, undo brings them back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from screen import REAL_CT, Geometry, Screen
+
+RATIOS = (1, 2)
+
+
+@pytest.fixture(scope="module", params=["phantom", "ct_torso"])
+def case(request: pytest.FixtureRequest, serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """A served dashboard, the geometry of its volume, and a voxel inside an organ."""
+    if request.param == "phantom":
+        from sammed3d_nb.sample import open_sample
+
+        image = open_sample("phantom").image
+        return serve(), Geometry(image), liver_of_phantom()
+    if not REAL_CT.is_file():
+        pytest.skip("the real CT (../shared/data/ct_torso) is not here")
+    return serve(REAL_CT), Geometry.read(REAL_CT), spleen_of_torso()
+
+
+@pytest.fixture
+def opened(request: pytest.FixtureRequest, chromium, case) -> Iterator:
+    """The dashboard on a page of the requested pixel ratio, its volume shown."""
+    server, geometry, organ = case
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 800}, device_scale_factor=getattr(request, "param", 1)
+    )
+    screen = Screen(context.new_page())
+    screen.page.goto(server.url)
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    yield screen, geometry, organ
+    context.close()
+
+
+@pytest.mark.parametrize("opened", RATIOS, indirect=True, ids=lambda ratio: f"ratio {ratio}")
+def test_clicks_in_all_planes_are_read_back_exactly(opened) -> None:
+    screen, geometry, organ = opened
+    assert screen.page.evaluate("devicePixelRatio") in RATIOS
+    voxel = [n // 2 for n in geometry.size]  # what the views show at first
+    rng = np.random.default_rng(7)
+    for view in screen.VIEWS:
+        box = screen.box(view)
+        normal = geometry.normal(view)
+        for _ in range(6):  # looks under the cursor, all over the slice
+            wanted = [int(rng.integers(0, n)) for n in geometry.size]
+            wanted[normal] = voxel[normal]
+            screen.hover(view, *geometry.position(view, wanted, box["width"], box["height"]), wanted)
+        wanted = [round(0.5 * (a + b)) for a, b in zip(organ, voxel, strict=True)]
+        wanted[normal] = voxel[normal]
+        screen.click(view, *geometry.position(view, wanted, box["width"], box["height"]))
+        assert screen.space("voxel") == tuple(wanted)
+        assert screen.space("array") == tuple(wanted[::-1])
+        voxel = wanted  # the click has moved the crosshair, so the other views show its slices
+
+
+def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_path: Path) -> None:
+    screen, geometry, organ = opened
+    page = screen.page
+    middle = [n // 2 for n in geometry.size]
+
+    def click(view: str, voxel: list[int], **options: object) -> None:
+        box = screen.box(view)
+        screen.click(view, *geometry.position(view, voxel, box["width"], box["height"]), **options)
+
+    def look_at(voxel: list[int]) -> None:
+        """Move the crosshair by Shift+click, first in the axial, then in the coronal view."""
+        shown = list(middle)
+        for view in ("axial", "coronal"):
+            shown = [v if axis != geometry.normal(view) else s for axis, (v, s) in enumerate(zip(voxel, shown))]
+            box = screen.box(view)
+            x, y = screen.point(view, *geometry.position(view, shown, box["width"], box["height"]))
+            page.keyboard.down("Shift")
+            page.mouse.click(x, y)
+            page.keyboard.up("Shift")
+            screen.settle()
+
+    look_at(list(organ))
+    assert all(screen.tinted(view) == 0 for view in screen.VIEWS)
+    click("axial", list(organ))
+    assert all(screen.tinted(view) > 50 for view in screen.VIEWS), "the mask shows in all three views"
+    assert page.inner_text("[data-fact='click → mask']") == "inside the mask"
+    before = {view: screen.settled_pixels(view) for view in screen.VIEWS}
+    first = export(screen, tmp_path / "first.nii.gz")
+    volume = screen.millilitres()
+
+    mask = first
+    inside = np.argwhere(mask[organ[2]] > 0)  # (y, x) in the axial slice
+    y, x = inside[np.abs(inside - (organ[1], organ[0])).sum(axis=1).argmax()]
+    click("axial", [int(x), int(y), organ[2]], button="right")
+    assert screen.page.inner_text(".snb-kind").startswith("Negative click")
+    assert screen.millilitres() < volume
+    second = export(screen, tmp_path / "second.nii.gz")
+    assert 0 < second.sum() < first.sum()
+
+    page.keyboard.press("Control+z")
+    screen.wait_for_status("after 1 click,")
+    look_at(list(organ))
+    for view in screen.VIEWS:
+        np.testing.assert_array_equal(screen.settled_pixels(view), before[view], err_msg=view)
+    np.testing.assert_array_equal(export(screen, tmp_path / "third.nii.gz"), first)
+
+
+def export(screen: Screen, path: Path) -> np.ndarray:
+    """The masks as the browser downloads them, in array order."""
+    with screen.page.expect_download() as download:
+        screen.page.click("button.snb-export")
+    download.value.save_as(path)
+    screen.settle()
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def liver_of_phantom() -> tuple[int, int, int]:
+    from sammed3d_nb import sample
+
+    return sample.ORGANS["liver"].voxel  # TODO: the name that sample.py gives it
+
+
+def spleen_of_torso() -> tuple[int, int, int]:
+    import json
+
+    labels = json.loads((REAL_CT.parent / "info.json").read_text())["labels"]
+    number = next(int(k) for k, v in labels.items() if v["name"] == "spleen")
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(REAL_CT.parent / "label.nii.gz"))) == number
+    z, y, x = np.argwhere(mask)[mask.sum() // 2]
+    return int(x), int(y), int(z)
