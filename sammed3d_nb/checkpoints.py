@@ -77,19 +77,18 @@ class Report:
             "tensors": f"{len(contents.state)}, {sum(t.numel() for t in contents.state.values()):,} weights",
             **contents.metadata,
         }
-        width = max(map(len, rows)) + 2
-        lines = [f"{name:<{width}}{value}" for name, value in rows.items()]
-        lines += [f"{'note':<{width}}{note}" for note in (*contents.notes, *notes(contents, found))]
+        for i, note in enumerate((*contents.notes, *notes(contents, found))):
+            rows[f"note {i + 1}"] = note
         for kind, misfits in found.misfits.items():
-            verdict = "fits" if not misfits else f"does not fit: {recognise.list_some(misfits)}"
-            lines.append(f"{'as ' + kind:<{width}}{verdict}")
+            rows[f"as {kind}"] = "fits" if not misfits else f"does not fit: {recognise.list_some(misfits)}"
         if found.refusal:
-            lines.append(f"{'loads':<{width}}no: {found.refusal}")
+            rows["loads"] = f"no: {contents.path.name} {found.refusal}"
         elif found.needs_decoder:
-            lines.append(f"{'loads':<{width}}with decoder=FILE, a SAM-Med3D file with prompt encoder and mask decoder")
+            rows["loads"] = "with decoder=FILE, a SAM-Med3D file with prompt encoder and mask decoder"
         else:
-            lines.append(f"{'loads':<{width}}yes")
-        return "\n".join(lines)
+            rows["loads"] = "yes"
+        width = max(map(len, rows)) + 2
+        return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
 
 
 def inspect(path: str | Path) -> Report:
@@ -99,7 +98,10 @@ def inspect(path: str | Path) -> Report:
         CheckpointError: the file cannot be read at all.
     """
     contents = read(Path(path))
-    return Report(contents, recognise.recognise(contents.state))
+    found = recognise.recognise(contents.state)
+    if found.refusal is None:
+        found.refusal = _broken(contents.state)
+    return Report(contents, found)
 
 
 def open_network(
@@ -136,19 +138,10 @@ def open_network(
         source_files += f" + {rest.path}"
     elif decoder is not None:
         remarks.append(f"{name} has a mask decoder of its own, so decoder= was not used.")
-    misfit = recognise.check(state) if found.kind is not Kind.COMPACT else None
-    if misfit:
-        raise CheckpointError(f"{name} {misfit}")
-    _refuse_broken(state, name)
-    network: Network
-    if found.kind is Kind.COMPACT:
-        try:
-            network = Compact.from_state(state)
-        except (RuntimeError, KeyError) as error:  # in torch's words: names and shapes
-            wrong = " ".join(str(error).split())
-            raise CheckpointError(f"{name} is not a compact network of this version: {_short(wrong)}") from error
-    else:
-        network = SamMed3D.from_state_dict(state)
+    broken = _broken(state)
+    if broken:
+        raise CheckpointError(f"{name} {broken}")
+    network: Network = Compact.from_state(state) if found.kind is Kind.COMPACT else SamMed3D.from_state_dict(state)
     network.spec = replace(
         network.spec, source=source_files, sha256=contents.sha256, megabytes=round(contents.megabytes, 1)
     )
@@ -325,7 +318,7 @@ def _tell(extras: Mapping[Any, Any], contents: Contents) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, list | tuple) and len(value) > 4:
         return f"{len(value)} values, the last {value[-1]}"
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
 
@@ -336,11 +329,13 @@ def _strip_prefixes(contents: Contents) -> None:
             contents.metadata["prefix taken off"] = contents.metadata.get("prefix taken off", "") + prefix
 
 
-def _refuse_broken(state: Mapping[str, Tensor], name: str) -> None:
-    for key, tensor in state.items():
+def _broken(state: Mapping[str, Tensor]) -> str | None:
+    """Why weights cannot be used whatever the network, to follow the file's name."""
+    for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
-            raise CheckpointError(
-                f"{name} has {bad} weights in {key} that are not finite numbers, so its training or its copying went "
-                "wrong; take another checkpoint."
+            return (
+                f"has {bad} weights in {name} that are not finite numbers, so its training or its copying went wrong; "
+                "take another checkpoint."
             )
+    return None

@@ -1,4 +1,9 @@
-"""Published checkpoints: where they are, and how to fetch them. A file is opened only after its checksum was right."""
+"""Published checkpoints: where they are, and how to fetch them.
+
+``huggingface_hub`` does the transfer, into its own cache, which other programs share. Two things are done here, because
+its second version stopped doing the first and never did the other: a broken download goes on where it stopped even in
+another process, and a file enters the cache, where it can be opened, only after its checksum was right.
+"""
 
 import errno
 import hashlib
@@ -18,7 +23,7 @@ class Published:
         repository: on the hub.
         filename: in the repository.
         sha256: of the file.
-        bytes: its size; roughly, the checksum decides.
+        megabytes: its size, 10⁶ bytes; roughly, the checksum decides.
         licence: its SPDX identifier.
     """
 
@@ -26,7 +31,7 @@ class Published:
     repository: str
     filename: str
     sha256: str
-    bytes: int
+    megabytes: int
     licence: str
 
 
@@ -36,7 +41,7 @@ KNOWN: dict[str, Published] = {
         "blueyo0/SAM-Med3D",
         "sam_med3d_turbo.pth",
         "899a46d04d3b70f723282ceb489149373558bf0aaba389a346f5ab57da5cdd3c",
-        402_000_000,
+        402,
         "Apache-2.0",
     ),
 }
@@ -48,7 +53,7 @@ def published_as(sha256: str) -> str:
 
 
 def cached(name: str) -> Path | None:
-    """Where a known checkpoint lies in the hub's cache, or ``None``. Asks no server."""
+    """Where a known checkpoint lies in the hub's cache, or ``None``. Asks no server and checks no sum."""
     from huggingface_hub import try_to_load_from_cache
 
     known = KNOWN[name]
@@ -57,10 +62,9 @@ def cached(name: str) -> Path | None:
 
 
 def fetch(name: str) -> Path:
-    """Download a known checkpoint, or find it in the cache, and check its SHA-256.
+    """Find a known checkpoint in the cache or download it, with progress on standard error, and check its SHA-256.
 
-    ``huggingface_hub`` does the work: it resumes, shows progress on standard error, shares its cache with other
-    programs, and honours ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and ``HF_HOME``.
+    ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and ``HF_HOME`` mean what they mean to ``huggingface_hub``.
 
     Returns:
         The file in the cache. Nothing has opened it as a checkpoint yet.
@@ -70,57 +74,102 @@ def fetch(name: str) -> Path:
     """
     if name not in KNOWN:
         raise DownloadError(f"There is no known model {name!r}; known are: {', '.join(KNOWN)}.")
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     known = KNOWN[name]
+    found = cached(name)
+    if found is not None:
+        _check(found, known)
+        return found
+
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
     what = f"{known.filename} from {known.repository}"
+    url = hf_hub_url(known.repository, known.filename)
     try:
-        path = Path(hf_hub_download(known.repository, known.filename))
-    except LocalEntryNotFoundError as error:
-        raise DownloadError(
-            f"{what} is not in the cache and the hub cannot be reached; connect to the internet, set HF_ENDPOINT to a "
-            "mirror, or download the file elsewhere and give its path."
-        ) from error
+        metadata = get_hf_file_metadata(url)
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no status"
         raise DownloadError(
             f"The hub refused {what} (HTTP {status}); try later, or give the path of a file."
         ) from error
     except Exception as error:  # the hub's client is requests, httpx or httpx2, by its version
-        raise DownloadError(_failure(what, known, error)) from error
-    found = checksum(path)
-    if found != known.sha256:
-        path.resolve().unlink(missing_ok=True)  # the cache holds a link to the data: both must go to try again
-        path.unlink(missing_ok=True)
         raise DownloadError(
-            f"{what} has the SHA-256 {found} instead of {known.sha256}, so it was damaged or replaced on its way; it "
-            "was deleted unopened: fetch it again, or from another endpoint."
-        )
-    return path
+            f"{what} is not in the cache and the hub cannot be reached ({type(error).__name__}); connect to the "
+            "internet, set HF_ENDPOINT to a mirror, or download the file elsewhere and give its path."
+        ) from error
+    try:
+        blob = _blobs(known) / str(metadata.etag)
+        _download(url, metadata.size or known.megabytes * 10**6, known, blob)
+        return Path(hf_hub_download(known.repository, known.filename))  # finds the data there, and links to it
+    except DownloadError:
+        raise
+    except Exception as error:
+        raise DownloadError(_failure(what, known, error)) from error
+
+
+def _blobs(known: Published) -> Path:
+    """Where the hub's cache keeps the data of a repository."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=known.repository, repo_type="model") / "blobs"
+
+
+def _download(url: str, size: int, known: Published, blob: Path) -> None:
+    """Download to a partial file beside ``blob``, go on with one that is there, and rename it when it is right."""
+    from filelock import FileLock
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    part = blob.parent / f"{known.sha256}.part"
+    with FileLock(f"{part}.lock"):
+        if blob.exists():  # another process was waiting for the same file and was first
+            return
+        have = part.stat().st_size if part.exists() else 0
+        if shutil.disk_usage(blob.parent).free < size - have:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if have < size:
+            with part.open("ab") as file:
+                http_get(
+                    url,
+                    file,
+                    resume_size=have,
+                    headers=build_hf_headers(),
+                    expected_size=size,
+                    displayed_filename=known.filename,
+                )
+        _check(part, known)
+        part.rename(blob)
+
+
+def _check(path: Path, known: Published) -> None:
+    """Compare a file with its checksum, and delete it if they differ."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found == known.sha256:
+        return
+    path.resolve().unlink(missing_ok=True)  # a file in the cache is a link to its data: both must go
+    path.unlink(missing_ok=True)
+    raise DownloadError(
+        f"{known.filename} from {known.repository} has the SHA-256 {found} instead of {known.sha256}, so it was "
+        "damaged or replaced on its way; it was deleted unopened: fetch it again, or from another endpoint."
+    )
 
 
 def _failure(what: str, known: Published, error: Exception) -> str:
     """One sentence for a download that ended early."""
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        folder = Path(HF_HUB_CACHE)
+        folder = _blobs(known)
         while not folder.exists():
             folder = folder.parent
         free = shutil.disk_usage(folder).free / 1e6
         return (
-            f"There is no space for {what}: it needs {known.bytes / 1e6:.0f} MB and {folder} has {free:.0f} MB left; "
+            f"There is no space for {what}: it needs {known.megabytes} MB and {folder} has {free:.0f} MB left; "
             "free some, or set HF_HOME to a larger disk."
         )
     if isinstance(error, PermissionError):
         return f"{what} could not be stored in the cache ({error}); set HF_HOME to a folder that you may write."
     cause = type(error).__name__
     return f"The download of {what} broke off ({cause}); run it again, it goes on where it stopped."
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sammed3d_nb.errors import CheckpointError
+from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.encoder import EncoderShape
 from sammed3d_nb.network.sam_med3d import SamMed3D
 from sammed3d_nb.network.spec import ModelSpec
@@ -63,7 +64,7 @@ def recognise(state: dict[str, Tensor], wanted: str | None = None) -> Recognised
         wanted: refuse anything else than ``"sam-med3d"``, ``"fastsam3d"`` or ``"compact"``.
     """
     if state and all(name.startswith(("encoder.", "decoder.")) for name in state):
-        found = Recognised(Kind.COMPACT, "the compact network of this package")
+        found = Recognised(Kind.COMPACT, "the compact network of this package", refusal=_check_compact(state))
     else:
         for name in _NOT_WEIGHTS:
             state.pop(name, None)
@@ -130,6 +131,15 @@ def check(state: Mapping[str, Tensor]) -> str | None:
         return None
     count = f"{len(wrong)} tensors do" if len(wrong) > 1 else "one tensor does"
     return f"is nearly a SAM-Med3D or FastSAM3D file, but {count} not fit: {list_some(wrong)}; take another checkpoint."
+
+
+def _check_compact(state: Mapping[str, Tensor]) -> str | None:
+    try:
+        Compact.from_state(state)
+    except (RuntimeError, KeyError, ValueError) as error:  # in torch's words: names and shapes
+        wrong = " ".join(str(error).split())[:160]
+        return f"is no compact network of this version of the package ({wrong}…); take another file."
+    return None
 
 
 def misfits(state: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], hidden_prefix: str = "") -> list[str]:
