@@ -64,21 +64,25 @@ class ViewCanvas(Canvas):  # type: ignore[misc]
             self._on_error(error)
 
     def get_diff_image(self) -> bytes | None:
-        """The frame as PNG, packed fast: half the time of the original's, which packs tightly."""
+        """The frame as PNG, packed fast: half the time of ipympl's own, which packs tightly.
+
+        Where little has changed, only that is sent, on transparent ground.
+        """
         if not self._png_is_old:
             return None
         pixels = np.asarray(self.get_renderer().buffer_rgba())  # opaque: the figure has an opaque background
         frame = pixels.view(np.uint32).squeeze(2)
-        if self._force_full or frame.shape != self._last_buff.shape:
+        changed = None if self._force_full or frame.shape != self._last_buff.shape else frame != self._last_buff
+        if changed is None or np.count_nonzero(changed) > changed.size // 3:
             self.set_image_mode("full")
-            output = frame
+            picture = np.ascontiguousarray(pixels[:, :, :3])  # a quarter less to pack
         else:
             self.set_image_mode("diff")
-            output = np.where(frame != self._last_buff, frame, 0)
+            picture = np.where(changed, frame, 0).view(np.uint8).reshape(pixels.shape)
         self._last_buff = frame.copy()
         self._force_full = self._png_is_old = False
         png = BytesIO()
-        Image.fromarray(output.view(np.uint8).reshape(*output.shape, 4)).save(png, format="png", compress_level=1)
+        Image.fromarray(picture).save(png, format="png", compress_level=1)
         return png.getvalue()
 
     @property

@@ -1,5 +1,6 @@
 """How the notebooks are served: commands and settings for Voilà (annotators) and JupyterLab (researchers)."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def launch_environment(
     """
     absolute = [str(Path(path).absolute()) for path in paths]
     found = {
-        PATHS: os.pathsep.join(absolute),
+        PATHS: json.dumps(absolute),
         OUTPUT: str(Path(output or Path.cwd()).absolute()),
         "JUPYTER_PATH": os.pathsep.join(filter(None, [str(_TEMPLATES), os.environ.get("JUPYTER_PATH")])),
     }

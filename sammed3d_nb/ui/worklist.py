@@ -1,6 +1,6 @@
 """The cases that a dashboard may open: an allow-list from the launcher, asked for by number only."""
 
-import os
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sammed3d_nb.volume import Volume
 
 PATHS, SAMPLE, MODEL, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_MODEL", "SAMMED3D_OUTPUT"
-"""Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`."""
+"""Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`. The paths are a
+JSON list."""
 
 _SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -45,8 +46,7 @@ def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[
 
 def cases_from(environ: Mapping[str, str]) -> list[Case]:
     """The cases that the launcher put into the environment."""
-    paths = [path for path in environ.get(PATHS, "").split(os.pathsep) if path]
-    return cases_of(paths, sample=environ.get(SAMPLE))
+    return cases_of(json.loads(environ.get(PATHS, "[]")), sample=environ.get(SAMPLE))
 
 
 def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:

@@ -118,9 +118,9 @@ def export(screen: Screen, path: Path) -> np.ndarray:
 
 
 def liver_of_phantom() -> tuple[int, int, int]:
-    from sammed3d_nb import sample
+    from sammed3d_nb.sample import phantom_clicks
 
-    return sample.ORGANS["liver"].voxel  # TODO: the name that sample.py gives it
+    return phantom_clicks()["liver"]
 
 
 def spleen_of_torso() -> tuple[int, int, int]:
