@@ -171,6 +171,14 @@ def locate(source: str | Path | None) -> Path:
     return path
 
 
+def listing(folder: str | Path) -> list[Path]:
+    """The files of a folder that may be models, by their suffix, sorted; nothing when there is no such folder."""
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
 def notes(contents: Contents, found: Recognised) -> list[str]:
     """What the user should know: names that say otherwise than the tensors."""
     remarks = list(found.notes)
