@@ -102,4 +102,5 @@ def lab_command(*, host: str = "127.0.0.1", port: int = 8888, open_browser: bool
         f"--ServerApp.port={port}",
         f"--ServerApp.open_browser={open_browser}",
         f"--ServerApp.tornado_settings={{'websocket_max_message_size': {_LARGEST_MESSAGE}}}",
+        f"--ServerApp.allow_root={hasattr(os, 'geteuid') and os.geteuid() == 0}",  # in a container, one is root
     ]

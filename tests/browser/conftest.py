@@ -1,5 +1,6 @@
 """The real pages in a real browser: servers on free ports, Chromium, and what a test needs to find on the screen."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -68,7 +69,8 @@ class Server:
         raise RuntimeError(f"the server did not come up:\n{self.log.read_text()}")
 
     def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,152 @@
+"""What else a page must do: show errors in one sentence, notice a silent kernel, and work in JupyterLab."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from screen import Geometry, Screen
+
+from sammed3d_nb.sample import open_sample, phantom_clicks
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Geometry:
+    return Geometry(open_sample("phantom").image)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A good file and one that is no image."""
+    import SimpleITK as sitk
+
+    folder = tmp_path_factory.mktemp("files")
+    good, bad = folder / "good.nii.gz", folder / "bad.nii.gz"
+    sitk.WriteImage(open_sample("phantom").image, str(good))
+    bad.write_bytes(b"this is no image")
+    return [good, bad]
+
+
+@pytest.fixture(scope="module")
+def dashboard(serve, files: list[Path]):
+    return serve(*files)
+
+
+@pytest.fixture
+def screen(chromium) -> Iterator[Screen]:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    yield Screen(context.new_page())
+    context.close()
+
+
+def test_a_bad_file_shows_one_sentence_and_the_next_one_opens(screen: Screen, dashboard) -> None:
+    screen.page.goto(dashboard.url + "?case=1")
+    message = screen.wait_for_status("bad.nii.gz")
+    assert screen.page.locator(".snb-status .snb-error").count() == 1
+    assert "Traceback" not in screen.page.inner_text("body")
+    assert message.count(". ") == 0
+    assert message.strip().endswith(".")
+    screen.page.locator(".snb-case select").select_option("good.nii.gz")
+    screen.wait_for_status("good: .* Click on an organ")
+    screen.page.locator(".snb-case select").select_option("bad.nii.gz")
+    screen.wait_for_status("bad.nii.gz")
+    assert screen.page.locator(".snb-case select").input_value() == "good.nii.gz", "what is open stays open"
+
+
+def test_the_address_chooses_a_case_by_number_only(screen: Screen, dashboard) -> None:
+    screen.page.goto(dashboard.url + "?case=../../etc/passwd")
+    assert "expected a number from 0 to 1" in screen.wait_for_status("The address asks for case")
+
+
+def test_a_double_click_is_one_click_and_keys_reach_the_app(screen: Screen, dashboard, phantom: Geometry) -> None:
+    screen.page.goto(dashboard.url)
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    box = screen.box("axial")
+    middle = [n // 2 for n in phantom.size]
+    screen.page.mouse.dblclick(*screen.point("axial", box["width"] / 2, box["height"] / 2))
+    screen.wait_for_status("after 1 click,")
+    assert screen.space("voxel")[2] == middle[2]
+    screen.page.keyboard.press("ArrowUp")  # from wherever the focus is
+    screen.page.keyboard.press("n")
+    screen.wait_for_status("object 2: no clicks yet")
+    screen.page.keyboard.press("t")
+    screen.page.wait_for_selector(".snb-sign button.mod-active >> text=Negative")
+    screen.page.locator(".snb-current input").fill("t")  # a name may hold keys of shortcuts
+    screen.page.keyboard.press("Enter")
+    screen.wait_for_status("^t: no clicks yet")
+    assert screen.page.locator(".snb-sign button.mod-active").inner_text() == "− Negative"
+
+
+def test_the_wheel_scrolls_and_the_pointer_reads_the_slice_shown(screen: Screen, dashboard, phantom: Geometry) -> None:
+    screen.page.goto(dashboard.url)
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    voxel = [n // 2 for n in phantom.size]
+    for view in screen.VIEWS:
+        box = screen.box(view)
+        place = phantom.position(view, voxel, box["width"], box["height"])
+        screen.hover(view, *place, voxel)
+        before = screen.settled_pixels(view)
+        screen.page.mouse.wheel(0, -100)
+        screen.settle()
+        assert (screen.pixels(view) != before).any()
+        x, y = place
+        screen.page.mouse.move(*screen.point(view, x + 40, y))
+        screen.page.wait_for_selector(".snb-hover")
+        normal = phantom.normal(view)
+        moved = screen.space("voxel")[normal] - voxel[normal]
+        towards = {"axial": 2, "coronal": 1, "sagittal": 0}[view]  # superior; anterior, against LPS; left
+        assert moved == (-1 if view == "coronal" else 1) * (1 if phantom.direction[towards, normal] > 0 else -1)
+        voxel[normal] += int(moved)
+
+
+def test_a_silent_kernel_is_noticed_and_so_is_its_return(screen: Screen, dashboard) -> None:
+    before = set(psutil.Process(dashboard.process.pid).children(recursive=True))
+    screen.page.goto(dashboard.url)
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    kernel = (set(psutil.Process(dashboard.process.pid).children(recursive=True)) - before).pop()
+    os.kill(kernel.pid, signal.SIGSTOP)
+    try:
+        screen.page.wait_for_selector(".snb-lost-banner", state="visible", timeout=30_000)
+    finally:
+        os.kill(kernel.pid, signal.SIGCONT)
+    screen.page.wait_for_selector(".snb-lost-banner", state="hidden", timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def lab(serve_lab):
+    return serve_lab()
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_the_notebook_in_jupyterlab(chromium, lab, phantom: Geometry, ratio: int) -> None:
+    context = chromium.new_context(viewport={"width": 1500, "height": 950}, device_scale_factor=ratio)
+    page = context.new_page()
+    screen = Screen(page)
+    page.goto(lab.url + "lab/tree/segment.ipynb?token=test&reset")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+    cells = page.locator(".jp-Cell").count()
+    page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
+    page.keyboard.press("Shift+Enter")
+    screen.wait_for_status("Click on an organ")
+    organ = phantom_clicks()["liver"]
+    voxel = [n // 2 for n in phantom.size]
+    page.click(".snb-brand")  # the keys go to the app from now on
+    screen.settle()
+    for view in screen.VIEWS:
+        box = screen.box(view)
+        normal = phantom.normal(view)
+        wanted = [v if axis == normal else o for axis, (o, v) in enumerate(zip(organ, voxel, strict=True))]
+        screen.click(view, *phantom.position(view, wanted, box["width"], box["height"]))
+        assert screen.space("voxel") == tuple(wanted)
+        voxel = wanted
+    assert all(screen.tinted(view) > 50 for view in screen.VIEWS)
+    for key in "ddx":  # JupyterLab's own keys for deleting a cell must not reach it
+        page.keyboard.press(key)
+    screen.settle()
+    assert page.locator(".jp-Cell").count() == cells
+    context.close()
