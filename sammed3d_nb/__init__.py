@@ -12,7 +12,8 @@ from sammed3d_nb.errors import UserError
 if TYPE_CHECKING:
     from sammed3d_nb.cube import Cube
     from sammed3d_nb.model import Model, load_model
-    from sammed3d_nb.session import Result, Session
+    from sammed3d_nb.objects import Result
+    from sammed3d_nb.session import Session
     from sammed3d_nb.spaces import Trace, Transform, TransformChain
     from sammed3d_nb.ui.app import App
     from sammed3d_nb.volume import Volume
@@ -23,7 +24,7 @@ _HOMES = {
     "App": "ui.app",
     "Cube": "cube",
     "Model": "model",
-    "Result": "session",
+    "Result": "objects",
     "Session": "session",
     "Trace": "spaces",
     "Transform": "spaces",
