@@ -15,6 +15,7 @@ from sammed3d_nb.objects import Result, SegmentedObject
 from sammed3d_nb.session import Session
 from sammed3d_nb.ui import actions
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
+from sammed3d_nb.ui.closing import close_tree
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
 from sammed3d_nb.ui.objects_panel import ObjectsPanel, readable_ml
 from sammed3d_nb.ui.orthoviews import OrthoViews
@@ -65,7 +66,9 @@ class App:
         self._last_press: tuple[float, tuple[int, int, int], bool] | None = None
         self.status = StatusLine()
         self._worker = Worker(self._locked(self.status.doing), self._locked(self.status.fail))
-        self.views = OrthoViews(self._lock, self.status.fail, self._prompt, self._hover, radiological=radiological)
+        self.views = OrthoViews(
+            self._lock, self.status.fail, self._prompt, self._hover, self.set_window, radiological=radiological
+        )
         self.chain = ChainPanel()
         guard = self._guarded
         self.objects = ObjectsPanel(
@@ -93,8 +96,8 @@ class App:
         self.toolbar.set_cases([case.name for case in self._cases], None)
         self.display.update(self.views.display)
         if volume is not None:
-            self._cases = self._cases or [Case(volume.name, lambda: volume)]
-            self._show(Session(volume, self._load()))
+            self._cases.insert(0, Case(volume.name, lambda: volume))
+            self._show(Session(volume, self._load()), 0)
         self._refresh()
 
     # -- what programs call ------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ class App:
         """Stop the background thread and close every widget and figure."""
         self._worker.close()
         self.views.release()
-        _close(self.widget)
+        close_tree(self.widget)
         self.session = None
 
     # -- clicks ------------------------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ class App:
 
     # -- keeping the screen up to date ---------------------------------------------------------------------------
 
-    def _show(self, session: Session, case: int | None = None) -> None:
+    def _show(self, session: Session, case: int) -> None:
         """Put another session on the screen."""
         with self._lock:
             self.session, self._case = session, case
@@ -363,10 +366,3 @@ def _summary(item: SegmentedObject, result: Result | None) -> str:
 def _rgb(colour: str) -> tuple[int, int, int]:
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red, green, blue
-
-
-def _close(widget: Any) -> None:
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.layout.close()
-    widget.close()

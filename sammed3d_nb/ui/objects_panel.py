@@ -7,6 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from sammed3d_nb.objects import SegmentedObject
+from sammed3d_nb.ui.closing import close_tree
 
 
 class ObjectsPanel:
@@ -44,7 +45,7 @@ class ObjectsPanel:
         """Show the objects of a session; `spacing` is the volume's, in mm."""
         if [row.name for row in self._shown] != [o.name for o in objects]:
             for row in self._shown:
-                row.close()
+                close_tree(row.widget)
             self._shown = [_Row(o.name, self) for o in objects]
             self._rows.children = [row.widget for row in self._shown]
         for row, item in zip(self._shown, objects, strict=True):
@@ -79,15 +80,11 @@ class _Row:
         self._quiet = True
         self.swatch.style.button_color = item.colour
         self.swatch.description = "●" if current else ""
+        self.title.value = item.name  # a name that was refused goes back
         self.visible.value, self.locked.value = item.visible, item.locked
         self.amount.value = f'<span class="snb-ml">{readable_ml(millilitres)}</span>'
         (self.widget.add_class if current else self.widget.remove_class)("snb-current")
         self._quiet = False
-
-    def close(self) -> None:
-        """Close the row's widgets."""
-        for widget in (*self.widget.children, self.widget):
-            widget.close()
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
         if not self._quiet:

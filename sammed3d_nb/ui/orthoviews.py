@@ -31,6 +31,7 @@ class OrthoViews:
         on_error: Called with exceptions from handlers.
         on_prompt: Called with the pointer and True for a left, False for a right or Ctrl+click.
         on_hover: Called with the pointer when another voxel comes under the cursor, None when none is.
+        on_window: Called with the window that a drag asks for.
         radiological: Show the patient's right on the left of the screen.
     """
 
@@ -40,11 +41,12 @@ class OrthoViews:
         on_error: Callable[[BaseException], None],
         on_prompt: Callable[[Pointer, bool], None],
         on_hover: Callable[[Pointer | None], None],
+        on_window: Callable[[Window], None],
         *,
         radiological: bool = True,
     ) -> None:
         self._lock, self._on_error = lock, on_error
-        self._on_prompt, self._on_hover = on_prompt, on_hover
+        self._on_prompt, self._on_hover, self._on_window = on_prompt, on_hover, on_window
         self.radiological = radiological
         self.display = Display()
         self.views = {name: SliceView(name, self.display, lock, on_error) for name in PLANES}
@@ -56,7 +58,6 @@ class OrthoViews:
         self.volume: Volume | None = None
         self._size = (900, 700)
         self._drag: _Drag | None = None
-        self.on_window: Callable[[], None] = lambda: None
         self._hovered: tuple[str, Voxel] | None = None
         self._sliders = {name: self._slider(name) for name in PLANES}
         self._boxes = {
@@ -164,11 +165,9 @@ class OrthoViews:
         self.arrange(*self._size, large=name)
 
     def release(self) -> None:
-        """Close all widgets and figures."""
+        """Let go of the figures."""
         for view in self.views.values():
             view.canvas.release()
-        for widget in (*self._sliders.values(), *self._boxes.values(), self.widget):
-            widget.close()
 
     def follow(self) -> None:
         """Show the slices through the crosshair."""
@@ -247,7 +246,7 @@ class OrthoViews:
             return
         if drag.kind == "window":
             width, height = view.canvas.shown_size
-            self.set_window(drag.window.drag(right / width, -down / height))
+            self._on_window(drag.window.drag(right / width, -down / height))
         else:
             rows_mm, columns_mm = view.plane.spacing
             scale = drag.region.scale

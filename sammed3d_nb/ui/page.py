@@ -23,8 +23,9 @@ class Page(AnyWidget):
         heard: `time.monotonic()` of the last sign of life from a page, None before the first.
     """
 
-    _esm = _HERE / "page.js"
-    _css = _HERE / "app.css"
+    # as text: given a path, anywidget watches the file and keeps every Page alive for ever
+    _esm = (_HERE / "page.js").read_text(encoding="utf-8")
+    _css = (_HERE / "app.css").read_text(encoding="utf-8")
     hotkeys = traitlets.List(traitlets.Unicode()).tag(sync=True)
     size = traitlets.List(traitlets.Int(), default_value=[0, 0]).tag(sync=True)
     clipboard = traitlets.Unicode("").tag(sync=True)

@@ -33,7 +33,7 @@ class Toolbar:
         self.sign = widgets.ToggleButtons(
             options=[("+ Positive", True), ("− Negative", False)],
             tooltips=["Left click adds (T)", "Left click removes (T)"],
-            style=widgets.ToggleButtonsStyle(button_width="82px"),
+            style=widgets.ToggleButtonsStyle(button_width="92px"),
         )
         self.sign.add_class("snb-sign")
         self.undo = self._button("↶ Undo", "undo", "Undo (Ctrl+Z)", on_action)

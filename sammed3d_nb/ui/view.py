@@ -203,11 +203,14 @@ class SliceView:
         )
 
     def canvas_of(self, voxel: Sequence[int]) -> tuple[float, float]:
-        """Where a voxel's centre is on the canvas, in CSS pixels right and down (whichever slice is shown)."""
+        """Where a voxel's centre is drawn, in CSS pixels right and down (whichever slice is shown).
+
+        A pixel spans a whole number to the next one; the browser reports the whole number.
+        """
         if self.plane is None:
             raise ValueError("the view shows no volume yet")
         x, y, _ = self.canvas.to_plane(self.axes).inverse(self.plane.from_voxel(voxel))
-        return x / self.canvas.device_pixel_ratio, y / self.canvas.device_pixel_ratio
+        return x / self.canvas.device_pixel_ratio + 0.5, y / self.canvas.device_pixel_ratio + 0.5
 
     def _slice_of(self, mask: LocalMask) -> NDArray[np.bool_]:
         assert self.plane is not None

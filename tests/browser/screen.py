@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,7 +22,7 @@ class Geometry:
     right and anterior are on the left, anterior (axial) and superior are on top.
     """
 
-    TOWARDS = {  # LPS axis and sign of: a column to the right, a row down
+    TOWARDS: ClassVar = {  # LPS axis and sign of: a column to the right, a row down
         "axial": ((0, 1), (1, 1)),
         "coronal": ((0, 1), (2, -1)),
         "sagittal": ((1, 1), (2, -1)),

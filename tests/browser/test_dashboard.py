@@ -1,4 +1,4 @@
-"""The real dashboard under Voilà in a real browser: clicks land on their voxels, masks appear, undo brings them back."""
+"""The real dashboard in a real browser: clicks land on their voxels, masks appear, undo brings them back."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
 from screen import REAL_CT, Geometry, Screen
 
 RATIOS = (1, 2)
@@ -74,7 +73,8 @@ def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_p
         """Move the crosshair by Shift+click, first in the axial, then in the coronal view."""
         shown = list(middle)
         for view in ("axial", "coronal"):
-            shown = [v if axis != geometry.normal(view) else s for axis, (v, s) in enumerate(zip(voxel, shown))]
+            normal = geometry.normal(view)
+            shown = [shown[axis] if axis == normal else voxel[axis] for axis in range(3)]
             box = screen.box(view)
             x, y = screen.point(view, *geometry.position(view, shown, box["width"], box["height"]))
             page.keyboard.down("Shift")

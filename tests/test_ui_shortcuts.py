@@ -1,0 +1,27 @@
+"""The one table of keys: complete, unambiguous, and the same on the page, in the app and in the help."""
+
+from sammed3d_nb.ui.shortcuts import ACTIONS, SHORTCUTS, help_html, readable
+
+
+def test_no_key_starts_two_actions() -> None:
+    keys = [key for shortcut in SHORTCUTS for key in shortcut.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_keys_are_written_as_the_page_reports_them() -> None:
+    for key in ACTIONS:
+        *modifiers, name = key.split("+") if key != "+" else ["+"]
+        assert modifiers == [m for m in ("ctrl", "alt", "shift") if m in modifiers], key
+        assert name == name.lower()
+        assert "shift" not in modifiers or len(name) > 1 or name.isalpha(), "the page omits shift for signs like ?"
+
+
+def test_the_help_lists_every_key() -> None:
+    text = help_html()
+    for shortcut in SHORTCUTS:
+        assert shortcut.text in text
+        for key in shortcut.keys:
+            assert f"<kbd>{readable(key)}</kbd>" in text
+    assert readable("ctrl+shift+z") == "Ctrl+Shift+Z"
+    assert readable("+") == "+"
+    assert readable("arrowup") == "↑"
