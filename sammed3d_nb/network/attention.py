@@ -7,6 +7,8 @@ the logarithm of their summed weights. That sum factorises (see `RelativeAttenti
 keys give exactly what 2,744 queries over 2,744 keys gave.
 """
 
+from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -41,8 +43,8 @@ class RelativeAttention(nn.Module):
     tables: Tensor
     bias_key: Tensor
     bias_value: Tensor
-    padded_rh: Tensor
-    padded_rw: Tensor
+    padded_rh: Tensor | None
+    padded_rw: Tensor | None
 
     def __init__(self, width: int, heads: int, grid: int, window: int) -> None:
         super().__init__()
@@ -77,6 +79,10 @@ class RelativeAttention(nn.Module):
                 self.padded_rh = rh + torch.tensor(w - n, dtype=rh.dtype).log()  # (m, qh, kw), over kd ≥ n
                 self.padded_rw = rw.logsumexp(1)  # (m, kw), over kh ≥ n
 
+    def products(self, query: Tensor) -> Tensor:
+        """Queries (m, n³, c) times the reversed tables: (m, n³, 3·(2w − 1) and a few spare columns)."""
+        return torch.matmul(query, self.tables.t().expand(self.heads, -1, -1))
+
     def bias(self, query: Tensor) -> Bias:
         """The relative position bias (table row = query index − key index + window − 1).
 
@@ -84,7 +90,7 @@ class RelativeAttention(nn.Module):
             query: (m, n³, c), unscaled.
         """
         n, w = self.grid, self.window
-        product = torch.matmul(query, self.tables.t().expand(self.heads, -1, -1))  # (m, n³, 3·(2w−1), padded)
+        product = self.products(query)
         row = product.shape[-1]
         # Entry (token, kw) sits in column w − 1 − index + kw of the reversed table: a strided view, nothing is copied.
         steps = [n * n * row, n * row, row]
@@ -109,6 +115,8 @@ class RelativeAttention(nn.Module):
         n = self.grid
         rd, rh, rw = (part if part.dtype == torch.float64 else part.float() for part in bias)
         real_h, real_w = rh.logsumexp(3), rw.logsumexp(3)  # (m, qd, qh, kw), over kd < n and over kh < n
+        assert self.padded_rh is not None
+        assert self.padded_rw is not None
         pad_h = self.padded_rh[:, None].to(rd.dtype)
         pad_w = self.padded_rw[:, None, None].to(rd.dtype)
         all_w = torch.logaddexp(real_w, pad_w)
@@ -135,6 +143,24 @@ class RelativeAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (n³, width) in the grid's order d, h, w, to the same shape."""
-        query, key, value = self.qkv(tokens).view(len(tokens), 3, self.heads, -1).permute(1, 2, 0, 3)
-        mixed = self.attend(query, key, value)
-        return linear(mixed.transpose(0, 1).flatten(1), self.proj.weight, self.proj.bias)
+        packed = self.qkv(tokens)
+        query, key, value = packed.view(len(tokens), 3, self.heads, -1).permute(1, 2, 0, 3)
+        kernels = fused_kernels() if tokens.is_cuda and tokens.dtype in (torch.bfloat16, torch.float16) else None
+        if kernels is not None and kernels.supports(self.grid, query.shape[-1]):
+            mixed = kernels.attend(
+                packed, self.products(query), self.bias_key, self.bias_value, self.padded_rh, self.padded_rw,
+                self.grid, self.window, self.scale,
+            )  # fmt: skip
+        else:
+            mixed = self.attend(query, key, value).transpose(0, 1).flatten(1)
+        return linear(mixed, self.proj.weight, self.proj.bias)
+
+
+@cache
+def fused_kernels() -> ModuleType | None:
+    """`sammed3d_nb.network.fused` where Triton is installed, which comes with PyTorch for CUDA on Linux."""
+    try:
+        from sammed3d_nb.network import fused
+    except ImportError:
+        return None
+    return fused

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention
 
-from sammed3d_nb.network.prompts import MASK_NORM_EPS
+from sammed3d_nb.network.prompts import MASK_NORM_EPS, Tokens
 
 LAYERS, HEADS, HIDDEN = 2, 8, 2048  # fixed in the original
 MASKS = 4  # token 0 answers alone, tokens 1–3 are the multi-mask output
@@ -127,8 +127,8 @@ class MaskDecoder(nn.Module):
         super().__init__()
         self.grid = grid
         self.transformer = TwoWayTransformer(width)
-        self.iou_token = nn.Embedding(1, width)
-        self.mask_tokens = nn.Embedding(MASKS, width)
+        self.iou_token = Tokens(1, width)
+        self.mask_tokens = Tokens(MASKS, width)
         # numbered as the original's sequence, whose items 2 and 4 are GELUs
         self.output_upscaling = nn.ModuleDict(
             {

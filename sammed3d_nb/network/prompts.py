@@ -31,6 +31,14 @@ class RandomFrequencies(nn.Module):
         return torch.cat([sine, angle.cos(), sine], dim=-1)
 
 
+class Tokens(nn.Module):
+    """Learned tokens (count, width). PyTorch's embedding without its random start, which no checkpoint needs."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(count, width))
+
+
 class PromptEncoder(nn.Module):
     """Encodes clicks to tokens and the previous mask to sixteen channels on the embedding's grid.
 
@@ -45,8 +53,8 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self.grid, self.cube = grid, cube
         self.pe_layer = RandomFrequencies(width // 3)
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(2))
-        self.not_a_point_embed = nn.Embedding(1, width)
+        self.point_embeddings = nn.ModuleList(Tokens(1, width) for _ in range(2))
+        self.not_a_point_embed = Tokens(1, width)
         few = mask_channels // 4
         # numbered as the original's sequence, whose items 2 and 5 are GELUs
         self.mask_downscaling = nn.ModuleDict(
@@ -58,7 +66,7 @@ class PromptEncoder(nn.Module):
                 "6": nn.Conv3d(mask_channels, width, 1),
             }
         )
-        self.no_mask_embed = nn.Embedding(1, width)
+        self.no_mask_embed = Tokens(1, width)
 
     @property
     def mask_projection(self) -> nn.Conv3d:
@@ -86,7 +94,7 @@ class PromptEncoder(nn.Module):
             labels: (N,) 1 positive, 0 negative, `IGNORED` for filling.
         """
         features = self.pe_layer((points + 0.5) / self.cube)
-        negative, positive = (cast(nn.Embedding, kind).weight for kind in self.point_embeddings)
+        negative, positive = (cast(Tokens, kind).weight for kind in self.point_embeddings)
         label = labels[:, None]
         kind = torch.where(label == 1, positive, torch.where(label == 0, negative, torch.zeros_like(negative)))
         tokens = features.to(kind.dtype) + kind
