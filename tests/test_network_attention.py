@@ -81,3 +81,25 @@ def test_loading_weights_again_changes_the_answer() -> None:
     tokens = torch.randn(27, 12, dtype=torch.float64)
     block.load_state_dict(other.state_dict())
     torch.testing.assert_close(block(tokens), other(tokens))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 4e-3)])
+@pytest.mark.parametrize(
+    ("heads", "channels", "grid", "window"), [(12, 64, 8, 14), (6, 128, 8, 8), (2, 16, 4, 7), (3, 32, 4, 4)]
+)
+def test_gpu_kernel_is_the_padded_attention(
+    heads: int, channels: int, grid: int, window: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    fused = pytest.importorskip("sammed3d_nb.network.fused", reason="Triton is not installed")
+    assert fused.supports(grid, channels)
+    exact = random_attention(heads * channels, heads, grid, window)
+    tokens = torch.randn(grid**3, heads * channels, dtype=torch.float64)
+    expected = plain.attention(exact, tokens)
+    block = RelativeAttention(heads * channels, heads, grid, window)
+    block.load_state_dict({name: value.float() for name, value in exact.state_dict().items()})
+    padded = block.padded_rh, block.padded_rw
+    block.to("cuda", dtype)
+    block.padded_rh, block.padded_rw = (None if part is None else part.cuda() for part in padded)
+    result = block(tokens.to("cuda", dtype)).cpu().double()
+    assert float((result - expected).norm() / expected.norm()) < tolerance
