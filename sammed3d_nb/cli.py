@@ -236,7 +236,7 @@ def _serve(what: str, port: int, command: list[str], environment: dict[str, str]
     print(f"From another computer, type there first: {tunnel(port)}", flush=True)
     merged = {**os.environ, **environment}
     if os.name == "posix":
-        os.execve(command[0], command, merged)
+        os.execve(command[0], command, merged)  # does not return
     import subprocess
 
     return subprocess.call(command, env=merged)
