@@ -19,6 +19,16 @@ from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.streams import first_bytes, is_gzipped
 
 KNOWN = "NIfTI, NRRD, MetaImage or DICOM"
+_OTHER_FORMATS = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"II*\0": "a TIFF picture, which tells no orientation",
+    b"MM\0*": "a TIFF picture, which tells no orientation",
+    b"PK\x03\x04": "a zip archive: unpack it first",
+    b"\x93NUMPY": "a NumPy array without geometry: use Volume.from_array",
+    b"{": "a JSON file",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ def read_plain(path: Path, head: bytes) -> ImageFile:
             f"{path.name} is NIfTI-2 or Analyze 7.5, which are not supported; save it as NIfTI-1 (.nii.gz)."
         )
     else:
-        raise VolumeError(f"{path.name} is not {_article(path)}image that can be read; expected {KNOWN}.")
+        raise VolumeError(_no_image(path.name, head))
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
         warnings += (f"{path.name} is 4-D with a single time point; it is used as a 3-D volume.",)
@@ -88,11 +98,12 @@ def _check_nifti_suffix(path: Path) -> None:
         raise VolumeError(f"{path.name} is a NIfTI image, but its name hides it; rename it to end in {wanted}.")
 
 
-def _article(path: Path) -> str:
-    """Name formats that people try and that hold no volume, for a clearer sentence."""
-    kinds = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
-    kind = kinds.get(path.suffix.lower())
-    return f"a 3-D image but a {kind} picture, no " if kind else "an "
+def _no_image(name: str, head: bytes) -> str:
+    """The sentence for a file that holds no volume, naming what people try."""
+    for start, what in _OTHER_FORMATS.items():
+        if head.startswith(start):
+            return f"{name} is {what}; expected a 3-D image as {KNOWN}."
+    return f"{name} is not an image that can be read; expected {KNOWN}."
 
 
 def load(path: Path, reader: str) -> Any:

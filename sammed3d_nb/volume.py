@@ -200,9 +200,15 @@ class Volume:
             values = values.astype(np.uint8)
         image = sitk.GetImageFromArray(values)
         image.CopyInformation(self.image)
+        # written beside it first, so that a full disk leaves an older mask whole; .mhd names its second file inside
+        suffix = next(suffix for suffix in reversed(_MASK_SUFFIXES) if path.name.lower().endswith(suffix))
+        beside = path if suffix == ".mhd" else path.with_name(f".{path.name}.part{suffix}")
         try:
-            sitk.WriteImage(image, str(path), useCompression=True)
-        except RuntimeError as error:
+            sitk.WriteImage(image, str(beside), useCompression=True)
+            beside.replace(path)
+        except (RuntimeError, OSError) as error:
+            if beside != path:
+                beside.unlink(missing_ok=True)
             raise VolumeError(f"{path} cannot be written; check the disk's space and your permissions.") from error
         return path
 

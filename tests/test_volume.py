@@ -1,6 +1,7 @@
 """Volumes that can be used: every format and type, geometry kept, masks written home."""
 
 import gc
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,27 @@ def test_masks_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "taken.nii").mkdir()
     with pytest.raises(VolumeError, match="cannot be written"):
         volume.write_mask(volume.array, tmp_path / "taken.nii")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.nii.gz", "taken.nii"]
+
+
+def test_a_mask_that_fails_to_be_written_leaves_the_older_one_whole(tmp_path):
+    import resource
+
+    volume = Volume.from_array(np.random.default_rng(0).integers(0, 99, (50, 60, 70)).astype(np.int16), (1, 1, 1))
+    path = volume.write_mask(np.ones(volume.array.shape, np.uint8), tmp_path / "mask.nrrd")
+    older = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(1).integers(0, 2, volume.array.shape).astype(np.uint8)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(older) + 1000, limits[1]))  # like a disk that fills up
+    try:
+        with pytest.raises(VolumeError, match="cannot be written; check the disk's space"):
+            volume.write_mask(noise, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_bytes() == older
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_from_array():

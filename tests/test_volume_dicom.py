@@ -14,6 +14,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
     RTStructureSetStorage,
     generate_uid,
 )
@@ -161,6 +162,18 @@ def test_geometry_agrees_with_simpleitk(tmp_path_factory, angles, spacing, origi
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
 def test_transfer_syntaxes(tmp_path, syntax):
     assert np.array_equal(Volume.read(write_series(tmp_path / "s", syntax=syntax)).array, voxels())
+
+
+def test_compressed_slices(tmp_path):
+    folder = write_series(tmp_path / "s")
+    for path in folder.iterdir():
+        data = pydicom.dcmread(path)
+        data.compress(RLELossless)
+        data.save_as(path)
+    assert np.array_equal(Volume.read(folder).array, voxels())
+    path = sorted(folder.iterdir())[1]
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "damaged or truncated" in refusal(folder)
 
 
 def test_every_slice_keeps_its_own_rescaling(tmp_path):
