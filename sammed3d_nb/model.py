@@ -102,7 +102,13 @@ class Model:
         n = self.spec.cube_size
         if tensor.shape != (1, 1, n, n, n):
             raise ValueError(f"The cube must have the shape {(1, 1, n, n, n)}, got {tuple(tensor.shape)}.")
-        return self._attempt(lambda runner: runner.encode(tensor.to(self.device)))
+        embedding = self._attempt(lambda runner: runner.encode(tensor.to(self.device)))
+        if self.precision == "float16" and not _finite(embedding):
+            with self._lock:
+                if self.precision == "float16":  # another thread may have been first
+                    self._leave_float16()
+            return self.encode(tensor)
+        return embedding
 
     def decode(self, embedding: Embedding, points: Any, labels: Any, previous: Tensor | None = None) -> Decoded:
         """Answer the clicks.
@@ -164,6 +170,16 @@ class Model:
         if self.device.type == "cuda":
             self._graphs = Graphs.of(self.network)
 
+    def _leave_float16(self) -> None:
+        """float16 holds numbers up to 65,504: weights that lead beyond go on in bfloat16."""
+        _forget(self)
+        if self._reopen is not None:
+            self.network = self._reopen()
+        note = f"A number was too large for float16: {self.spec.name} goes on in bfloat16."
+        self.notes.append(note)
+        _log.warning("%s", note)
+        self._settle(self.device, "bfloat16")
+
     def _step_down(self, error: RuntimeError) -> None:
         """After running out of memory: decide on a smaller precision on the same device, then on the CPU."""
         was = f"{self.device} ({self.precision})"
@@ -180,6 +196,11 @@ class Model:
         _log.warning("%s", note)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _finite(embedding: Embedding) -> bool:
+    parts = [embedding] if isinstance(embedding, Tensor) else embedding
+    return all(bool(torch.isfinite(part).all()) for part in parts)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

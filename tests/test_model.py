@@ -205,6 +205,19 @@ def test_out_of_memory_on_the_cpu_is_the_end() -> None:
         model.encode(cube())
 
 
+def test_numbers_too_large_for_float16_go_on_in_bfloat16(tmp_path: Path) -> None:
+    state = weights()
+    state["image_encoder.blocks.2.mlp.lin2.weight"] *= 1e4
+    path = save(tmp_path / "loud.pth", state)
+    exact, model = load_model(path, device="cpu"), load_model(path, device="cpu", precision="float16")
+    embedding, expected = model.encode(cube()), exact.encode(cube())
+    assert model.precision == "bfloat16"
+    assert "too large for float16" in model.notes[-1]
+    assert isinstance(embedding, torch.Tensor)
+    assert isinstance(expected, torch.Tensor)
+    assert float((embedding.float() - expected).norm() / expected.norm()) < 0.05
+
+
 def test_other_errors_are_not_taken_for_missing_memory(file: Path) -> None:
     model = load_model(file, device="cpu")
     with pytest.raises(RuntimeError, match=r"mat1 and mat2|shape"):

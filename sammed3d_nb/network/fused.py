@@ -4,7 +4,9 @@ Same arithmetic, but the bias of 512 × 512 per head is never written: each entr
 of a megabyte, added where the logit is made. Products take the weights' precision, everything else is float32.
 """
 
-from typing import Any
+
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
+# Triton reads a kernel's annotations, and ships no types.
 
 import torch
 import triton
@@ -16,26 +18,26 @@ ROWS = 32
 
 
 @triton.jit
-def _log_sum_exp(x: Any, axis: tl.constexpr) -> Any:
+def _log_sum_exp(x, axis: tl.constexpr):
     high = tl.max(x, axis, keep_dims=True)
     return tl.log(tl.sum(tl.exp(x - high), axis)) + tl.max(x, axis)
 
 
 @triton.jit
-def _log_add_exp(a: Any, b: Any) -> Any:
+def _log_add_exp(a, b):
     return tl.maximum(a, b) + tl.log(1 + tl.exp(-tl.abs(a - b)))
 
 
 @triton.jit
 def _attend(
-    packed: Any,
-    table: Any,
-    bias_key: Any,
-    bias_value: Any,
-    padded_rh: Any,
-    padded_rw: Any,
-    out: Any,
-    scale: Any,
+    packed,
+    table,
+    bias_key,
+    bias_value,
+    padded_rh,
+    padded_rw,
+    out,
+    scale,
     heads: tl.constexpr,
     channels: tl.constexpr,
     edge: tl.constexpr,
@@ -43,7 +45,7 @@ def _attend(
     wide: tl.constexpr,
     row: tl.constexpr,
     rows: tl.constexpr,
-) -> None:
+):
     # names as in RelativeAttention: queries (qd, qh, qw), keys (kd, kh, kw); a program's queries share qd
     plane: tl.constexpr = edge * edge
     head = tl.program_id(1)
