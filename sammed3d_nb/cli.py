@@ -115,9 +115,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="cases: image.nii.gz and label.nii.gz"
     )
-    evaluate.add_argument("--clicks", type=int, default=5, help="clicks for each structure (default 5)")
+    evaluate.add_argument("--clicks", type=_count, default=5, help="clicks for each structure (default 5)")
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write every measurement")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the simulated clicks (default 0)")
+    evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     _add_model(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -168,6 +169,12 @@ def _click(text: str) -> Click:
 def _port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of clicks; expected 1 or more")
     return int(text)
 
 
@@ -321,8 +328,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     """Simulate clicks on labelled cases through the whole product and print Dice and surface Dice by click."""
     from sammed3d_nb.evaluate import run
 
-    model = _load(options, options.model)
-    for line in run(options.folders, model=model, clicks=options.clicks, csv=options.csv, seed=options.seed):
+    model = None if options.baseline else _load(options, options.model)
+    lines = run(
+        options.folders,
+        model=model,
+        clicks=options.clicks,
+        csv=options.csv,
+        seed=options.seed,
+        baseline=options.baseline,
+    )
+    for line in lines:
         print(line, flush=True)
     return 0
 

@@ -176,8 +176,8 @@ def _grid(name: str, frames: list[Frame]) -> Grid:
         at = int(np.argmin(gaps))
         raise VolumeError(
             f"{name} has {shared + 1} or more slices that share a position ({frames[at].label} and"
-            f" {frames[at + 1].label} at {heights[at]:.2f} mm), as in a 4-D series; expected one slice per position:"
-            " keep one time point."
+            f" {frames[at + 1].label} at {heights[at]:.2f} mm), as in a 4-D series or with copied files;"
+            " expected one slice per position: keep one time point."
         )
     tolerance = max(0.02 * usual, 0.101)  # mm; positions are often rounded to 0.1 mm
     odd = np.flatnonzero(np.abs(gaps - usual) > tolerance)

@@ -210,6 +210,31 @@ def test_models(capsys, tmp_path, checkpoint):
     assert "bad.pth" in refusal(capsys, "models", "inspect", tmp_path / "bad.pth")
 
 
+def test_evaluate(capsys, tmp_path, image, checkpoint):
+    case = tmp_path / "case"
+    case.mkdir()
+    label = sitk.ReadImage(str(image)) > 90
+    label = sitk.BinaryMorphologicalOpening(label, (2, 2, 1))
+    sitk.WriteImage(label, str(case / "label.nii.gz"))
+    image.rename(case / "image.nii.gz")
+    (case / "info.json").write_text(json.dumps({"labels": {"1": "box"}}))
+    table = tmp_path / "measured.csv"
+    arguments = ["evaluate", case, "--clicks", "2", "--csv", table]
+    for rest in (["--model", checkpoint], ["--baseline"]):
+        status, out, _ = run(capsys, *arguments, *rest)
+        assert status == 0
+        assert "box" in out
+        assert len(table.read_text().splitlines()) == 3
+        table.unlink()
+    (tmp_path / "empty").mkdir()
+    assert "holds no labelled case" in refusal(capsys, "evaluate", tmp_path / "empty", "--baseline")
+    assert "'0' is no number of clicks" in refusal(capsys, "evaluate", case, "--clicks", "0")
+
+
+def test_bench_refuses_a_device_that_is_not_there(capsys):
+    assert "'toaster'" in refusal(capsys, "bench", "--device", "toaster")
+
+
 @needs_default
 def test_phantom_organs_are_segmented_by_the_default_model(capsys, tmp_path):
     labels = sample.phantom_labels()

@@ -3,7 +3,6 @@
 import json
 import socket
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 from small_models import save, weights
@@ -114,6 +113,35 @@ def test_little_memory(monkeypatch):
     assert "0.5 GB free of 2.0 GB" in check.found
 
 
+def test_a_gpu_is_named_with_its_memory(monkeypatch):
+    import torch
+
+    free = {0: 70e9, 1: 1e9}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (int(free[index]), int(84e9)))
+    first, second = doctor.check_device()
+    assert first.status == OK
+    assert "NVIDIA H100 80GB HBM3, 70.0 GB free of 84.0 GB" in first.found
+    assert second.status == WARN
+    assert "models may move to the CPU" in second.found
+
+
+def test_a_torch_without_cuda_next_to_a_driver_is_told(monkeypatch):
+    import shutil
+
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has a GPU that torch can use")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    (check,) = doctor.check_device()
+    assert check.status == WARN
+    assert "there is an NVIDIA driver" in check.found
+    assert "see pytorch.org" in check.found
+
+
 def test_a_full_disk_is_told(monkeypatch):
     import shutil
     from collections import namedtuple
@@ -152,7 +180,6 @@ def free_port():
 
 
 def test_every_package_asked_for_is_looked_at():
-    assert Path(doctor.__file__).exists()
-    (check,) = [check for check in doctor.check_packages() if check.what == "packages"]
-    assert check.status == OK
+    (check,) = doctor.check_packages()
+    assert (check.status, check.what) == (OK, "packages")
     assert int(check.found.split()[1]) >= 12

@@ -178,7 +178,7 @@ def test_no_network(monkeypatch, tmp_path):
 def test_a_cache_that_cannot_be_written(server, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv(sample.CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.raises(DownloadError, match="cache folder .* cannot be written; set SAMMED3D_CACHE"):
+    with pytest.raises(DownloadError, match=r"cache folder .* cannot be written; set SAMMED3D_CACHE"):
         sample.fetch_ct()
 
 
