@@ -109,6 +109,11 @@ def read_file(path: Path, *, alone: bool = True) -> ImageFile:
     frames = _frames(path, header, count)
     _check_size(path, header, count)
     grid = _grid(path.name, frames)
+    if len({frame.rescale for frame in frames}) > 1:
+        raise VolumeError(
+            f"{path.name} rescales each frame differently, which SimpleITK cannot read; export it as a classic series,"
+            " one file a slice."
+        )
     image = load(path, "GDCMImageIO")
     order = [frame.index for frame in grid.frames]
     if order != list(range(count)):
@@ -247,6 +252,8 @@ def _frames(path: Path, header: Any, count: int) -> list[Frame]:
         position = find("ImagePositionPatient", "PlanePositionSequence")
         orientation = find("ImageOrientationPatient", "PlaneOrientationSequence")
         spacing = find("PixelSpacing", "PixelMeasuresSequence")
+        slope = find("RescaleSlope", "PixelValueTransformationSequence")
+        intercept = find("RescaleIntercept", "PixelValueTransformationSequence")
         if position is None or orientation is None or spacing is None:
             lacking = "position" if position is None else "orientation" if orientation is None else "pixel spacing"
             what = f"frame {index + 1} of {path.name}" if count > 1 else path.name
@@ -264,7 +271,7 @@ def _frames(path: Path, header: Any, count: int) -> list[Frame]:
                 axes=np.array(orientation, dtype=np.float64).reshape(2, 3),
                 spacing=(columns, rows),
                 shape=(int(header.Columns), int(header.Rows)),
-                rescale=(float(header.get("RescaleSlope", 1) or 1), float(header.get("RescaleIntercept", 0) or 0)),
+                rescale=(float(slope or 1), float(intercept or 0)),
             )
         )
     return frames

@@ -345,6 +345,17 @@ def test_enhanced_gaps(tmp_path):
     assert "1 slice is missing between slices 3 and 4 (frame 3 at 105.00 mm, frame 4 at 110.00 mm)" in sentence
 
 
+def test_frames_that_are_rescaled_differently(tmp_path):
+    path = write_enhanced(tmp_path / "e.dcm")
+    data = pydicom.dcmread(path)
+    for index, frame in enumerate(data.PerFrameFunctionalGroupsSequence):
+        transform = Dataset()
+        transform.RescaleSlope, transform.RescaleIntercept = 1 + index, 0
+        frame.PixelValueTransformationSequence = Sequence([transform])
+    data.save_as(path)
+    assert "rescales each frame differently" in refusal(path)
+
+
 def test_frames_without_positions(tmp_path):
     path = write_enhanced(tmp_path / "e.dcm")
     data = pydicom.dcmread(path)
