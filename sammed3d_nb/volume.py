@@ -189,6 +189,8 @@ class Volume:
         Raises:
             VolumeError: Another shape, another suffix, or a place that cannot be written.
         """
+        from sammed3d_nb.readers import quiet
+
         path = Path(path)
         check_mask_path(path)
         values = np.asarray(mask)
@@ -204,7 +206,8 @@ class Volume:
         suffix = next(suffix for suffix in reversed(_MASK_SUFFIXES) if path.name.lower().endswith(suffix))
         beside = path if suffix == ".mhd" else path.with_name(f".{path.name}.part{suffix}")
         try:
-            sitk.WriteImage(image, str(beside), useCompression=True)
+            with quiet():
+                sitk.WriteImage(image, str(beside), useCompression=True)
             beside.replace(path)
         except (RuntimeError, OSError) as error:
             if beside != path:
