@@ -217,7 +217,7 @@ def test_evaluate(capsys, tmp_path, image, checkpoint):
     label = sitk.BinaryMorphologicalOpening(label, (2, 2, 1))
     sitk.WriteImage(label, str(case / "label.nii.gz"))
     image.rename(case / "image.nii.gz")
-    (case / "info.json").write_text(json.dumps({"labels": {"1": "box"}}))
+    (case / "info.json").write_text(json.dumps({"labels": {"1": {"name": "box", "voxels": 1}}}))
     table = tmp_path / "measured.csv"
     arguments = ["evaluate", case, "--clicks", "2", "--csv", table]
     for rest in (["--model", checkpoint], ["--baseline"]):
@@ -253,8 +253,8 @@ def test_three_clicks_in_the_spleen_of_a_real_ct(capsys, tmp_path):
     folder = SHARED / "data" / "ct_torso"
     if not folder.is_dir():
         pytest.skip("no real CT beside the project (../shared/data)")
-    names = json.loads((folder / "info.json").read_text())
-    value = _label_value(names, "spleen")
+    labels = json.loads((folder / "info.json").read_text())["labels"]
+    value = next(int(key) for key, label in labels.items() if label["name"] == "spleen")
     truth = Volume.read(folder / "label.nii.gz").array == value
     mask = tmp_path / "spleen.nii.gz"
     arguments = ["segment", folder / "image.nii.gz", "-o", mask]
@@ -266,16 +266,6 @@ def test_three_clicks_in_the_spleen_of_a_real_ct(capsys, tmp_path):
     assert 2 * np.sum(found & truth) / (found.sum() + truth.sum()) >= 0.60
     image, written = Volume.read(folder / "image.nii.gz"), Volume.read(mask)
     np.testing.assert_allclose(written.voxel_to_ras.affine, image.voxel_to_ras.affine, atol=1e-3)
-
-
-def _label_value(info, name):
-    """The value of a named label, whichever way round the file lists them."""
-    for key, text in info["labels"].items():
-        if text == name:
-            return int(key)
-        if key == name:
-            return int(text)
-    raise AssertionError(f"{name} is not among the labels")
 
 
 def _next_click(truth, found):
