@@ -274,5 +274,6 @@ def _next_click(truth, found):
 
     missed, extra = truth & ~found, found & ~truth
     error, sign = (missed, "") if missed.sum() >= extra.sum() else (extra, ":-")
-    k, j, i = np.unravel_index(np.argmax(distance_transform_edt(error)), error.shape)
+    depth = distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1, 1:-1]  # the volume's faces are borders, too
+    k, j, i = np.unravel_index(np.argmax(depth), depth.shape)
     return f"{i},{j},{k}{sign}"
