@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from similarity import similarity_model
+from support import BallNetwork, model_of
 
 import sammed3d_nb as snb
 from sammed3d_nb.ui.planes import PLANES
@@ -33,7 +33,7 @@ def ball_volume() -> snb.Volume:
 
 @pytest.fixture(scope="module")
 def model():
-    return similarity_model()
+    return model_of(BallNetwork())
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.session import Session
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
 from sammed3d_nb.ui.planes import PLANES
+from sammed3d_nb.ui.worklist import RECORD
 
 if TYPE_CHECKING:
     from sammed3d_nb.ui.app import App
@@ -78,7 +79,7 @@ def _select_next(session: Session) -> None:
 
 
 def _save(app: "App", session: Session) -> str:
-    path = session.save(_folder(app) / f"{session.volume.name}.sammed3d.json")
+    path = session.save(session.autosave or _folder(app) / f"{session.volume.name}{RECORD}")
     return f"Saved to {path}."
 
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.objects import Result, SegmentedObject
+from sammed3d_nb.objects import Result
 from sammed3d_nb.session import Session
 from sammed3d_nb.ui import actions
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
 from sammed3d_nb.ui.closing import close_tree
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
-from sammed3d_nb.ui.objects_panel import ObjectsPanel, readable_ml
+from sammed3d_nb.ui.describe import click_path, greeting, rgb, summary
+from sammed3d_nb.ui.models import DEFAULT, GIVEN, choices, described
+from sammed3d_nb.ui.objects_panel import ObjectsPanel
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.shortcuts import help_html
@@ -42,7 +44,9 @@ class App:
         volume: The volume to segment; None to open one later with `open`.
         model: The model that answers, or what `load_model` takes, to load it when it is first needed.
         cases: Cases that the user may choose from.
+        models: Folder with more models to choose from.
         output: Folder for saved sessions and exported masks; the working directory by default.
+        autosave: Save cases that are files to `output` after every change, and resume them when they are opened.
         radiological: Show the patient's right on the left of the screen.
     """
 
@@ -52,14 +56,21 @@ class App:
         model: "Model | str | None" = None,
         *,
         cases: Sequence[Case] = (),
+        models: str | Path | None = None,
         output: str | Path | None = None,
+        autosave: bool = False,
         radiological: bool = True,
     ) -> None:
         self.session: Session | None = None
         self.output = Path.cwd() if output is None else Path(output)
+        self._autosaves = self.output if autosave else None
         self._cases = list(cases)
-        self._case: int | None = None
-        self._model = model
+        self._case: int | None = None  # on the screen
+        self._wanted: int | None = None  # asked for last
+        self._model = None if isinstance(model, str) else model
+        self._source = model if isinstance(model, str) else DEFAULT if model is None else GIVEN
+        self._models = models
+        self._notes = 0  # of the model's notes, how many have been shown
         self._lock = RLock()
         self._pointers: deque[tuple[Result, Pointer]] = deque(maxlen=200)
         self._pending: list[tuple[tuple[int, int, int], bool]] = []
@@ -78,7 +89,7 @@ class App:
             on_remove=guard(lambda name: self.change("Removing", lambda s: s.remove(name))),
             on_flag=guard(self._flag),
         )
-        self.toolbar = Toolbar(guard(self.act), guard(self.open), guard(self._choose_window))
+        self.toolbar = Toolbar(guard(self.act), guard(self.open), guard(self._choose_window), guard(self.choose_model))
         self.display = DisplayPanel(guard(self.set_display))
         self.page = Page(guard(self.act), guard(lambda: self.status.say("Copied the trace to the clipboard.")))
         self.page.observe(guard(lambda change: self.arrange(*change["new"])), names="size")
@@ -93,10 +104,9 @@ class App:
         self.widget.add_class("sammed3d-app")
         self._actions = actions.table(self)
         self.arrange(1280, 780)
-        self.toolbar.set_cases([case.name for case in self._cases], None)
         self.display.update(self.views.display)
         if volume is not None:
-            self._cases.insert(0, Case(volume.name, lambda: volume))
+            self._cases.insert(0, Case(volume.name, lambda model, _: Session(volume, model)))
             self._show(Session(volume, self._load()), 0)
         self._refresh()
 
@@ -104,17 +114,28 @@ class App:
 
     def open(self, case: int) -> "Future[Any]":
         """Open a case of the list in the background; the one on the screen stays until that has worked."""
-        chosen = self._cases[case]
+        self._wanted = case
+        return self._worker.submit(f"Opening {self._cases[case].name}", self._then_refresh(lambda: self._open(case)))
+
+    def choose_model(self, source: str) -> "Future[Any]":
+        """Change the model in the background; all clicks are kept and predicted again.
+
+        Args:
+            source: As `load_model` takes it.
+        """
+        from sammed3d_nb.model import load_model
 
         def job() -> None:
-            try:
-                volume = chosen.read()
-                self._show(Session(volume, self._load()), case)
-            finally:
-                with self._lock:
-                    self._refresh()
+            model = load_model(source)
+            if self.session is not None:
+                self.session.set_model(model)
+            self._model, self._source, self._notes = model, source, 0
+            if self.session is None and self._wanted is not None:
+                self._open(self._wanted)
+            else:
+                self._say(f"{described(model)} answers now.")
 
-        return self._worker.submit(f"Opening {chosen.name}", job)
+        return self._worker.submit(f"Loading {Path(source).name}", self._then_refresh(job))
 
     def click(self, ijk: Sequence[int], positive: bool = True) -> Result:
         """Click on a voxel (i, j, k) by code and wait for the answer.
@@ -171,22 +192,15 @@ class App:
         def job() -> Result:
             try:
                 result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
-                if pointer is not None:
-                    self._pointers.append((result, pointer))
-                return result
             finally:
-                with self._lock:
-                    if pending in self._pending:
-                        self._pending.remove(pending)
-                    self._refresh()
-
-        def told() -> Result:
-            result = job()
-            with self._lock:
-                self.status.say(_summary(session.current, result))
+                if pending in self._pending:
+                    self._pending.remove(pending)
+            if pointer is not None:
+                self._pointers.append((result, pointer))
+            self._say(summary(session.current, result))
             return result
 
-        return self._worker.submit("Segmenting", told)
+        return self._worker.submit("Segmenting", self._then_refresh(job))
 
     def _hover(self, pointer: Pointer | None) -> None:
         session = self.session
@@ -204,15 +218,16 @@ class App:
 
     # -- keeping the screen up to date ---------------------------------------------------------------------------
 
+    def _open(self, case: int) -> None:
+        self._show(self._cases[case].open(self._load(), self._autosaves), case)
+
     def _show(self, session: Session, case: int) -> None:
         """Put another session on the screen."""
         with self._lock:
             self.session, self._case = session, case
             self._pointers.clear()
             self.views.show(session.volume)
-            self._refresh()
-            name, size = session.volume.name, " × ".join(str(n) for n in session.volume.size)
-            self.status.say(f"{name}: {size} voxels. Click on an organ.")
+            self._say(greeting(session))
             if session.volume.warnings:
                 self.status.warn(" ".join(session.volume.warnings))
 
@@ -220,13 +235,15 @@ class App:
         """Show the session's present state everywhere."""
         session = self.session
         self.toolbar.set_cases([case.name for case in self._cases], self._case)
+        if self._model is not None:
+            self.toolbar.set_models(choices(self._models, self._source, self._model), self._source)
         self.toolbar.show_history(bool(session and session.can_undo), bool(session and session.can_redo))
         self._show_window()
         if session is None:
             return
         shown = sorted((o for o in session.objects if o.visible), key=lambda o: o.locked)  # locked ones win
         self.views.objects = [
-            Shown(o.local, _rgb(o.colour), current=o.name == session.current.name) for o in shown if o.local.count
+            Shown(o.local, rgb(o.colour), current=o.name == session.current.name) for o in shown if o.local.count
         ]
         self.views.clicks = self._clicks(session)
         result = session.result
@@ -236,26 +253,14 @@ class App:
         else:
             cube = result.cube
             self.views.set_cube(cube.chain(session.volume).between("cube", "array"), cube.size)
-            self._set_path(self._path(result))
+            pointer = next((pointer for known, pointer in self._pointers if known is result), None)
+            self._set_path(click_path(result, pointer, session.model))
         self.objects.update(session.objects, session.current, session.volume.spacing)
         self.views.redraw()
 
     def _set_path(self, path: ClickPath | None) -> None:
         self.chain.click(path)
         self.page.clipboard = "" if path is None else path.to_json()
-
-    def _path(self, result: Result) -> ClickPath:
-        pointer = next((pointer for known, pointer in self._pointers if known is result), None)
-        assert self.session is not None
-        cells = self.session.model.spec.grid_size
-        more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
-        return ClickPath(
-            result.trace,
-            positive=result.clicks[-1].positive,
-            pointer=pointer,
-            distance_mm=result.distance_mm,
-            cube=f"{result.cube.size}³ × {result.cube.spacing:.3g} mm → {cells}³ cells{more}",
-        )
 
     def _clicks(self, session: Session) -> list[tuple[tuple[int, int, int], bool]]:
         return [*((click.ijk, click.positive) for click in session.clicks), *self._pending]
@@ -276,19 +281,15 @@ class App:
         session = self._ready()
 
         def run() -> None:
-            try:
-                job(session)
-                self.status.say(_summary(session.current, session.result))
-            finally:
-                with self._lock:
-                    self._refresh()
+            job(session)
+            self._say(summary(session.current, session.result))
 
-        return self._worker.submit(what, run)
+        return self._worker.submit(what, self._then_refresh(run))
 
     def background(self, what: str, job: Callable[[Session], str]) -> "Future[Any]":
         """Run a job that leaves the session as it is; the sentence that it returns is shown."""
         session = self._ready()
-        return self._worker.submit(what, lambda: self._locked(self.status.say)(job(session)))
+        return self._worker.submit(what, lambda: self._say(job(session)))
 
     def set_window(self, window: Window) -> None:
         """Change the grey-scale window of all views."""
@@ -324,11 +325,33 @@ class App:
         return self.session
 
     def _load(self) -> "Model":
-        if self._model is None or isinstance(self._model, str):
+        if self._model is None:
             from sammed3d_nb.model import load_model
 
-            self._model = load_model(self._model)
+            self._model = load_model(self._source)
         return self._model
+
+    def _say(self, message: str) -> None:
+        """Show a message, unless the model has something new to tell."""
+        with self._lock:
+            notes = [] if self._model is None else self._model.notes[self._notes :]
+            self._notes += len(notes)
+            if notes:
+                self.status.warn(" ".join(notes))
+            else:
+                self.status.say(message)
+
+    def _then_refresh(self, job: Callable[[], Any]) -> Callable[[], Any]:
+        """A job after which, however it ends, the screen shows the session's state."""
+
+        def run() -> Any:
+            try:
+                return job()
+            finally:
+                with self._lock:
+                    self._refresh()
+
+        return run
 
     def _guarded(self, handler: Callable[..., Any]) -> Callable[..., None]:
         """A handler whose exceptions reach the status line; elsewhere they would vanish from page and log."""
@@ -347,22 +370,3 @@ class App:
                 return function(*arguments)
 
         return run
-
-
-def _summary(item: SegmentedObject, result: Result | None) -> str:
-    """The state of an object in one line."""
-    if not item.clicks:
-        return f"{item.name}: no clicks yet."
-    count = f"{len(item.clicks)} click{'s' if len(item.clicks) > 1 else ''}"
-    if result is None:
-        return f"{item.name}: {count}."
-    seconds = sum(result.seconds.values())
-    return (
-        f"{item.name}: {readable_ml(result.volume_ml)} after {count}, predicted quality {result.quality:.2f}, "
-        f"{seconds:.2f} s{' (embedding reused)' if result.embedding_reused else ''}."
-    )
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
-    return red, green, blue

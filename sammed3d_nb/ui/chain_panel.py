@@ -35,6 +35,7 @@ class ClickPath:
         pointer: The mouse at the click itself, before it was rounded to a voxel; None for a click by code.
         distance_mm: From the click to the mask, 0 inside; None while there is no mask.
         cube: What the network sees, e.g. ``"128³ × 1.5 mm"``.
+        network: Which network it is, and where it runs.
     """
 
     trace: Trace
@@ -42,6 +43,7 @@ class ClickPath:
     pointer: Pointer | None = None
     distance_mm: float | None = None
     cube: str = ""
+    network: str = ""
 
     @property
     def view(self) -> str:
@@ -66,6 +68,7 @@ class ClickPath:
                 "clicked": None if raw is None else raw.to_dict(),
                 "distance_mm": self.distance_mm,
                 "cube": self.cube,
+                "network": self.network,
                 **self.trace.to_dict(),
             },
             indent=1,
@@ -139,7 +142,9 @@ def chain_html(path: ClickPath, *, matrices: bool = False) -> str:
         facts.insert(0, ("click → mask", text))
     if path.cube:
         facts.append(("network sees", path.cube))
-    foot = "".join(f"<tr><th>{name}</th><td data-fact='{name}'>{text}</td></tr>" for name, text in facts)
+    if path.network:
+        facts.append(("network", path.network))
+    foot = "".join(f"<tr><th>{name}</th><td data-fact='{name}'>{html.escape(text)}</td></tr>" for name, text in facts)
     return (
         f'<div class="snb-path snb-{sign}"><p class="snb-kind">{kind}{where}</p>'
         f"<table>{''.join(rows)}</table><table class='snb-facts'>{foot}</table></div>"

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.ui.app import App
-from sammed3d_nb.ui.worklist import MODEL, OUTPUT, cases_from, requested
+from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, cases_from, requested
 
 
 def dashboard(environ: Mapping[str, str] = os.environ) -> App:
@@ -16,8 +15,13 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
         environ: The variables of `serve.launch_environment`, and ``QUERY_STRING`` as Voilà sets it.
     """
     cases = cases_from(environ)
-    output = environ.get(OUTPUT)
-    app = App(cases=cases, model=environ.get(MODEL), output=Path(output) if output else None)
+    app = App(
+        cases=cases,
+        model=environ.get(MODEL),
+        models=environ.get(MODELS),
+        output=environ.get(OUTPUT),
+        autosave=OUTPUT in environ,
+    )
     try:
         number = requested(environ, cases)
     except UserError as error:

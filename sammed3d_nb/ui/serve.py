@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.ui.worklist import MODEL, OUTPUT, PATHS, SAMPLE
+from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, PATHS, SAMPLE
 
 _PACKAGE = Path(__file__).parents[1]
 _TEMPLATES = Path(__file__).parent / "jupyter"
@@ -31,6 +31,7 @@ def launch_environment(
     *,
     sample: str | None = None,
     model: str | None = None,
+    models: str | Path | None = None,
     output: str | Path | None = None,
 ) -> dict[str, str]:
     """The environment variables that tell a dashboard's kernel what it may open.
@@ -39,6 +40,7 @@ def launch_environment(
         paths: Files and folders, the allow-list; the page's address can only choose one of them by number.
         sample: ``"phantom"`` or ``"ct"``, opened when there are no paths.
         model: A model's name or file; the default one when left out.
+        models: Folder with more models for the menu.
         output: Folder for saved sessions and masks; the working directory when left out.
     """
     absolute = [str(Path(path).absolute()) for path in paths]
@@ -51,6 +53,8 @@ def launch_environment(
         found[SAMPLE] = sample
     if model is not None:
         found[MODEL] = str(Path(model).absolute()) if Path(model).exists() else model
+    if models is not None:
+        found[MODELS] = str(Path(models).absolute())
     return found
 
 

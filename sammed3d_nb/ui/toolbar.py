@@ -1,4 +1,4 @@
-"""The bar above the views: case, window, the sign of a click, undo and redo, saving."""
+"""The bar above the views: case, model, window, the sign of a click, undo and redo, saving."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +18,7 @@ class Toolbar:
         on_action: Called with the name of an action of `shortcuts`.
         on_case: Called with the number of the chosen case.
         on_window: Called with the name of a window.
+        on_model: Called with the source of a model.
     """
 
     def __init__(
@@ -25,9 +26,11 @@ class Toolbar:
         on_action: Callable[[str], None],
         on_case: Callable[[int], None],
         on_window: Callable[[str], None],
+        on_model: Callable[[str], None],
     ) -> None:
         self._quiet = False
         self.case = self._menu("Case", on_case)
+        self.model = self._menu("Model", on_model)
         self.window = self._menu("Window", on_window)
         self.window.options = [*CT_WINDOWS, FIT]
         self.sign = widgets.ToggleButtons(
@@ -47,6 +50,7 @@ class Toolbar:
             [
                 widgets.HTML('<span class="snb-brand">sammed3d</span>'),
                 self.case,
+                self.model,
                 self.window,
                 self.sign,
                 self.undo,
@@ -63,6 +67,10 @@ class Toolbar:
     def set_cases(self, names: Sequence[str], chosen: int | None) -> None:
         """Fill the menu of cases."""
         self._fill(self.case, [(name, number) for number, name in enumerate(names)], chosen)
+
+    def set_models(self, options: Sequence[tuple[str, str]], chosen: str) -> None:
+        """Fill the menu of models with (label, source) pairs."""
+        self._fill(self.model, options, chosen)
 
     def show_history(self, can_undo: bool, can_redo: bool) -> None:
         """Show whether there is something to undo and to do again."""

@@ -11,28 +11,36 @@ from urllib.parse import parse_qs
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
-    from sammed3d_nb.volume import Volume
+    from sammed3d_nb.model import Model
+    from sammed3d_nb.session import Session
 
-PATHS, SAMPLE, MODEL, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_MODEL", "SAMMED3D_OUTPUT"
+PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
+MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
 """Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`. The paths are a
 JSON list."""
 
+RECORD = ".sammed3d.json"
 _SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One entry of the list: what the menu shows, and how to open it."""
+    """One entry of the list.
+
+    Attributes:
+        name: What the menu shows.
+        open: From a model and a folder for automatic saves (or None) to a session; what was saved there is resumed.
+    """
 
     name: str
-    read: "Callable[[], Volume]"
+    open: "Callable[[Model, Path | None], Session]"
 
 
 def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[Case]:
     """The cases of a list of files and folders.
 
     A folder that holds NIfTI, NRRD or MetaImage files is one case for each of them, any other folder is a DICOM
-    series. Files of the same name are told apart by their folder's. Without paths,
+    series; a saved session is resumed. Files of the same name are told apart by their folder's. Without paths,
     the sample (``"phantom"`` by default, or ``"ct"``) is the only case.
     """
     files: list[Path] = []
@@ -64,18 +72,36 @@ def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:
 
 
 def _file_case(path: Path, name: str) -> Case:
-    def read() -> "Volume":
+    def volume(model: "Model", autosaves: Path | None) -> "Session":
+        from sammed3d_nb.session import Session
         from sammed3d_nb.volume import Volume
 
-        return Volume.read(path)
+        volume = Volume.read(path)
+        if autosaves is None:
+            return Session(volume, model)
+        saved = autosaves / f"{volume.name}-{volume.fingerprint[:8]}{RECORD}"
+        if saved.exists():
+            return Session.resume(saved, volume=volume, model=model, autosave=saved)
+        return Session(volume, model, autosave=saved)
 
-    return Case(name, read)
+    def record(model: "Model", autosaves: Path | None) -> "Session":
+        from sammed3d_nb.record import load
+        from sammed3d_nb.session import Session
+        from sammed3d_nb.volume import Volume
+
+        source = load(path)["volume"]["path"]
+        if source is None:
+            raise UserError(f"{path.name} was made on a volume that is in no file; resume it where that volume is.")
+        return Session.resume(path, volume=Volume.read(source), model=model)
+
+    return Case(name, record if path.name.endswith(".json") else volume)
 
 
 def _sample_case(name: str) -> Case:
-    def read() -> "Volume":
+    def sample(model: "Model", autosaves: Path | None) -> "Session":
         from sammed3d_nb.sample import open_sample
+        from sammed3d_nb.session import Session
 
-        return open_sample(name)
+        return Session(open_sample(name), model)  # a demonstration starts afresh
 
-    return Case({"phantom": "Sample: phantom", "ct": "Sample: CT"}.get(name, name), read)
+    return Case({"phantom": "Sample: phantom", "ct": "Sample: CT"}.get(name, name), sample)

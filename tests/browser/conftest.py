@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import find
 
 from sammed3d_nb.ui.serve import lab_command, launch_environment, voila_command
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -28,13 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator:
-    """A running Chromium: SAMMED3D_CHROMIUM, else the system's Chromium or Chrome, else Playwright's own."""
+    """A running Chromium."""
     from playwright.sync_api import sync_playwright
 
+    found = find()
+    if found is None:
+        pytest.skip("no Chromium or Chrome here; `make test` installs one")
     with sync_playwright() as playwright:
-        found = os.environ.get("SAMMED3D_CHROMIUM") or next(filter(None, map(shutil.which, _BROWSERS)), None)
-        if found is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium or Chrome here; `make test` installs one")
         browser = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
         yield browser
         browser.close()
@@ -67,6 +67,11 @@ class Server:
             except OSError:
                 time.sleep(0.1)
         raise RuntimeError(f"the server did not come up:\n{self.log.read_text()}")
+
+    def forget(self) -> None:
+        """Remove what the app has saved by itself, so that the next page starts afresh."""
+        for record in self.log.parent.glob("*.sammed3d.json"):
+            record.unlink()
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -119,6 +124,9 @@ def serve_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         notebooks = Path(command[4])
         command[4] = str(shutil.copytree(notebooks, folder / "notebooks", ignore=shutil.ignore_patterns(".*")))
         settings = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+        tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+        tracker.parent.mkdir(parents=True)
+        tracker.write_text('{"windowingMode": "none"}')  # all cells are on the page, so that they can be counted
         command += ["--IdentityProvider.token=test", "--LabApp.news_url=None", "--LabApp.workspaces_dir=" + str(folder)]
         server = Server(command, settings, f"http://127.0.0.1:{port}/", folder / "server.log")
         servers.append(server)

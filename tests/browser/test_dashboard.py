@@ -32,6 +32,7 @@ def opened(request: pytest.FixtureRequest, chromium, case) -> Iterator:
         viewport={"width": 1280, "height": 800}, device_scale_factor=getattr(request, "param", 1)
     )
     screen = Screen(context.new_page())
+    server.forget()
     screen.page.goto(server.url)
     screen.wait_for_status("Click on an organ")
     screen.settle()

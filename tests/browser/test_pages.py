@@ -35,8 +35,9 @@ def dashboard(serve, files: list[Path]):
 
 
 @pytest.fixture
-def screen(chromium) -> Iterator[Screen]:
+def screen(chromium, dashboard) -> Iterator[Screen]:
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    dashboard.forget()
     yield Screen(context.new_page())
     context.close()
 
@@ -117,6 +118,22 @@ def test_a_silent_kernel_is_noticed_and_so_is_its_return(screen: Screen, dashboa
     screen.page.wait_for_selector(".snb-lost-banner", state="hidden", timeout=30_000)
 
 
+def test_a_reloaded_page_goes_on_where_it_was(screen: Screen, dashboard) -> None:
+    screen.page.goto(dashboard.url)
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    box = screen.box("axial")
+    screen.click("axial", box["width"] / 2, box["height"] / 2)
+    volume = screen.millilitres()
+    screen.page.reload()
+    screen.wait_for_status("resumed with 1 object")
+    assert screen.millilitres() == volume
+    screen.settle()
+    screen.clicks = 1
+    screen.click("axial", box["width"] / 2 + 30, box["height"] / 2)
+    assert screen.millilitres() != volume
+
+
 @pytest.fixture(scope="module")
 def lab(serve_lab):
     return serve_lab()
@@ -129,12 +146,14 @@ def test_the_notebook_in_jupyterlab(chromium, lab, phantom: Geometry, ratio: int
     screen = Screen(page)
     page.goto(lab.url + "lab/tree/segment.ipynb?token=test&reset")
     page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
-    cells = page.locator(".jp-Cell").count()
+    # a cell that is run before the kernel has answered is silently left alone
+    page.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')")
     page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
     page.keyboard.press("Shift+Enter")
     screen.wait_for_status("Click on an organ")
     organ = phantom_clicks()["liver"]
     voxel = [n // 2 for n in phantom.size]
+    cells = page.locator(".jp-Cell").count()
     page.click(".snb-brand")  # the keys go to the app from now on
     screen.settle()
     for view in screen.VIEWS:
