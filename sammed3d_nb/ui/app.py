@@ -151,6 +151,14 @@ class App:
         """Block until everything asked for so far is done; for notebooks and tests."""
         self._worker.wait(timeout)
 
+    def report(self, error: UserError) -> None:
+        """Show an error once everything asked for so far is done."""
+
+        def job() -> None:
+            raise error
+
+        self._worker.submit("Reporting", job)
+
     def arrange(self, width: int, height: int) -> None:
         """Fit the app into a width and height in CSS pixels."""
         if width <= 0 or height <= 0:

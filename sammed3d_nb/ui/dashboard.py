@@ -25,8 +25,8 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
     try:
         number = requested(environ, cases)
     except UserError as error:
-        refused = error
-        app.open(0).add_done_callback(lambda _: app.status.fail(refused))
+        app.open(0)
+        app.report(error)
     else:
         app.open(number)
     return app
