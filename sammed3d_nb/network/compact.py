@@ -181,7 +181,27 @@ class Decoder(nn.Module):
         self.fine = nn.Linear(c[0], c[0] + 8)
         self.detail = nn.Linear(16, c[0] + 8, bias=False)
         self.logits = nn.Linear(c[0] + 8, 8)
+        self.prior = nn.Linear(prompt_channels(size), 8)
+        self.start()
         self.quality = nn.Sequential(nn.Linear(2 * c[1], 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def start(self) -> None:
+        """Begin with "near a positive click and about as bright, or masked before": training then refines a mask.
+
+        From plain random weights the first thing learned is to predict nothing, and that takes hundreds of steps to
+        unlearn.
+        """
+        near, alike, groups = len(REACHES), len(LIKENESS), (self.likeness.in_features // 2)
+        weight = torch.zeros(self.prior.in_features)
+        weight[:near] = torch.tensor([2.0, 1.5, 1.5])
+        weight[near : near + alike] = torch.tensor([1.0, 1.5])
+        negative = near + alike + groups
+        weight[negative : negative + near] = torch.tensor([-3.0, -2.0, 0.0])
+        weight[-1] = 4.0
+        with torch.no_grad():
+            self.prior.weight.copy_(weight.expand_as(self.prior.weight))
+            self.prior.bias.fill_(-4.5)
+            self.logits.weight.mul_(0.3)
 
     def forward(self, features: Features, prompt: Tensor, likeness: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
         """All of shape (b·k, …): k objects of each of the b cubes whose features these are.
@@ -206,9 +226,10 @@ class Decoder(nn.Module):
         pooled = norm(x).flatten(1, 3).float()
         x = self.merges[0](fine + self.ups[0](x))
         voxels = self.logits(relu(self.fine(relu(x)) + self.detail(detail)))
+        voxels = voxels + project(prompt, self.prior, voxels)
         inside = avg_pool3d(voxels.float().mean(-1)[:, None], 2).sigmoid().flatten(2)  # (b·k, 1, (n/4)³)
         seen = torch.cat([pooled.mean(1), (inside @ pooled)[:, 0] / (inside.sum(2) + 1.0)], dim=1)
-        return spread_cells(voxels).movedim(-1, 1), self.quality(seen.detach())
+        return spread_cells(voxels).movedim(-1, 1), self.quality(seen.detach().to(voxels.dtype))
 
 
 class Compact(Network):
@@ -326,7 +347,7 @@ def sample_at(values: Tensor, where: Tensor) -> Tensor:
     """Values at places, linearly: (b, n, n, n, c), (b·k, m, 3) in 0 … 1 over the cube → (b·k, m, c)."""
     b, m = len(values), where.shape[1]
     places = where.view(b, 1, 1, -1, 3).flip(-1) * 2 - 1  # grid_sample wants the last dim first
-    found = grid_sample(values.movedim(-1, 1), places.to(values.dtype), align_corners=False, padding_mode="border")
+    found = grid_sample(values.movedim(-1, 1).float(), places, align_corners=False, padding_mode="border")
     return found[:, :, 0, 0].transpose(1, 2).reshape(-1, m, values.shape[-1])
 
 
@@ -446,5 +467,6 @@ def describe(network: Compact) -> ModelSpec:
         cube_size=size.cube,
         grid_size=size.cube,
         normalisation="equalised",
+        spacing_range_mm=(0.5, 3.0),
         parameters=sum(weight.numel() for weight in network.parameters()),
     )

@@ -1,0 +1,238 @@
+"""Cases to train on, and how a cube with k objects is cut from one; everything on the GPU."""
+
+import io
+import lzma
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from sammed3d_nb.network.normalise import normalise
+from training.render import draw, scan
+from training.scenes import body, chance, medley, smooth_noise, uniform
+
+FINEST, COARSEST = 0.5, 3.2
+WEIGHTS = {"body": 0.34, "medley": 0.16, "sarcoma": 0.22, "map": 0.13, "atlas": 0.06, "hippocampus": 0.09}
+LABELLED = {"sarcoma": 0.3, "atlas": 0.35, "hippocampus": 1.0, "map": 1.0, "body": 1.0, "medley": 1.0}
+"""How often an object comes from the first labelling (people's) and not from a pseudo-labelling."""
+
+
+@dataclass
+class Case:
+    """Something to cut cubes from.
+
+    Attributes:
+        kind: Key of `WEIGHTS`.
+        labels: (l, x, y, z) uint8, labellings.
+        spacing: (3,) mm.
+        image: (x, y, z) uint8 levels, or ``None`` for synthesis.
+        table: Raw value of each level.
+        materials: (x, y, z) uint8, for synthesis.
+        classes: Of each material; ``None`` for label maps.
+    """
+
+    kind: str
+    labels: Tensor
+    spacing: Tensor
+    image: Tensor | None = None
+    table: Tensor | None = None
+    materials: Tensor | None = None
+    classes: list[int] | None = None
+    held_out: bool = False
+
+    def __post_init__(self) -> None:
+        self.ids = [
+            (torch.bincount(labelling.flatten().long(), minlength=256)[1:255] > 15).nonzero().flatten().add(1).tolist()
+            for labelling in self.labels
+        ]
+        if self.image is not None and len(self.labels) > 1:  # basins of noise in the air teach nothing
+            for row in (1, 2):
+                counts = torch.bincount(self.labels[row].flatten().long(), minlength=256)
+                sums = torch.bincount(self.labels[row].flatten().long(), self.image.flatten().float(), minlength=256)
+                bright = (sums / counts.clamp(min=1) > 8).tolist()
+                self.ids[row] = [i for i in self.ids[row] if bright[i]]
+
+
+@dataclass
+class Cut:
+    """A cube with k objects: ``cube`` (1, 128³) normalised, ``masks`` (k, 128³) bool, ``valid`` (128³) bool, ``spacing`` mm."""
+
+    cube: Tensor
+    masks: Tensor
+    valid: Tensor
+    spacing: float
+    kind: str
+
+
+def load(folder: Path, device: torch.device) -> list[Case]:
+    """All prepared cases."""
+
+    def one(path: Path) -> dict[str, np.ndarray]:
+        return dict(np.load(io.BytesIO(lzma.decompress(path.read_bytes()))))
+
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(one, sorted(folder.glob("*.npz.xz"))))
+    cases = []
+    for file in files:
+        labels = torch.from_numpy(file["labels"]).to(device)
+        kind = str(file["kind"])
+        cases.append(
+            Case(
+                kind=kind,
+                labels=labels,
+                spacing=torch.from_numpy(file["spacing"]),
+                image=torch.from_numpy(file["image"]).to(device) if "image" in file else None,
+                table=torch.from_numpy(file["table"]).to(device) if "table" in file else None,
+                materials=labels[0] if kind == "map" else None,
+                held_out=bool(file["held_out"]),
+            )
+        )
+    return cases
+
+
+def synthesise(kind: str, device: torch.device) -> Case:
+    """A new scene as a case."""
+    scene = (body if kind == "body" else medley)(device)
+    spacing = 200 * scene.half / (scene.n - 1)
+    if kind == "medley":
+        spacing *= uniform(0.4, 1.0)
+    return Case(
+        kind, scene.objects[None], torch.full((3,), spacing), materials=scene.materials, classes=scene.classes
+    )  # fmt: skip
+
+
+def frame(case: Case, spacing: float, centre: Tensor, n: int, device: torch.device) -> Tensor:
+    """Source voxel of each cube voxel, (3, n, n, n): flips, turns, sometimes axes exchanged, sometimes elastic."""
+    matrix = torch.eye(3)
+    if chance(0.5):
+        matrix = matrix * torch.tensor([-1.0 if chance(0.5) else 1.0, 1.0, 1.0])
+    if chance(0.25):
+        matrix = matrix[torch.randperm(3)] * (2 * torch.randint(2, (3, 1)) - 1)
+    if chance(0.4):
+        a = 0.15 * torch.randn(3)
+        matrix = torch.linalg.matrix_exp(torch.tensor([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])) @ matrix
+    if chance(0.3):
+        matrix = matrix * torch.empty(3).uniform_(0.85, 1.18)
+    matrix = matrix * spacing / case.spacing[:, None]
+    axis = torch.arange(n, device=device) - (n - 1) / 2
+    at = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
+    if case.classes is None and chance(0.35):
+        at = at + uniform(1, 5) * smooth_noise(n, int(torch.randint(2, 6, ())), device, 3)
+    return torch.einsum("ij,jabc->iabc", matrix.to(device), at) + centre.to(device)[:, None, None, None]
+
+
+def cut(case: Case, k: int, device: torch.device, n: int = 128, spacing: float | None = None) -> Cut | None:
+    """A random cube round a random object, with k objects to segment; ``None`` when chance gave nothing."""
+    rows = [i for i, ids in enumerate(case.ids) if ids]
+    pseudo = [i for i in rows if i > 0]
+    row = 0 if chance(LABELLED[case.kind]) or not pseudo else pseudo[int(torch.randint(len(pseudo), ()))]
+    if row not in rows:
+        return None
+    obj = case.ids[row][int(torch.randint(len(case.ids[row]), ()))]
+    voxels = (case.labels[row] == obj).nonzero()
+    extent = ((voxels.amax(0) - voxels.amin(0) + 1).cpu() * case.spacing).max().item()
+    anchor = voxels[int(torch.randint(len(voxels), ()))].float().cpu()
+    finest = max(FINEST, 0.45 * case.spacing.min().item()) if case.image is not None else 0.6 * case.spacing.min().item()
+    if spacing is None:
+        spacing = 1.5 if chance(0.35) else extent / n / np.exp(uniform(np.log(0.15), np.log(1.1)))
+    spacing = float(np.clip(spacing * uniform(0.93, 1.07), finest, COARSEST))
+    size = torch.tensor(case.labels.shape[1:])
+    room = (size * case.spacing - n * spacing).clamp(min=0) / case.spacing / 2
+    middle = (size - 1) / 2
+    inside = torch.minimum(torch.maximum(anchor, middle - room), middle + room)  # keeps the cube in the volume
+    centre = anchor + (inside - anchor) * (1.0 if chance(0.6) else uniform(0, 1))
+    centre = centre + torch.randn(3) * 0.03 * n * spacing / case.spacing
+    at = frame(case, spacing, centre, n, device)
+
+    low, high = -0.5 * torch.ones(3), size - 0.5
+    if chance(0.25):  # a smaller field of view round the object
+        for axis in range(3):
+            reach = 0.5 * max(extent, 12.0) / case.spacing[axis] * uniform(0.7, 2.5)
+            low[axis] = max(low[axis], anchor[axis] - reach * uniform(0.5, 1.5))
+            high[axis] = min(high[axis], anchor[axis] + reach * uniform(0.5, 1.5))
+    column = (slice(None), None, None, None)
+    valid = ((at > low.to(device)[column]) & (at < high.to(device)[column])).all(0)
+
+    thin = (slice(None),) + (slice(None, None, 2),) * 3
+    index = at[thin].round().long()
+    for axis in range(3):
+        index[axis].clamp_(0, size[axis] - 1)
+    flat = (index[0] * size[1] + index[1]) * size[2] + index[2]
+    seen_here = valid[thin[1:]]
+    choices: list[tuple[int, int]] = []
+    for labelling in rows:
+        labels = case.labels[labelling].flatten()[flat]
+        counts = torch.bincount((labels.long() * seen_here).flatten(), minlength=256)[1:255]
+        fit = ((counts >= 8) & (counts < 0.5 * labels.numel())).nonzero().flatten().add(1).tolist()
+        fit = [i for i in fit if i in case.ids[labelling]]
+        share = LABELLED[case.kind] if labelling == 0 else (1 - LABELLED[case.kind]) / max(1, len(rows) - 1)
+        wanted = max(1, round(2 * k * share)) if share > 0 else 0
+        choices += [(labelling, fit[i]) for i in torch.randperm(len(fit))[:wanted].tolist()]
+    if not choices:
+        return None
+    order = torch.randperm(len(choices)).tolist()
+    picked = [choices[order[i % len(order)]] for i in range(k)]
+
+    scale = torch.tensor([2.0 / max(1, int(s) - 1) for s in size], device=device)[column]
+    grid = (at * scale - 1).movedim(0, -1).flip(-1)[None]
+    mode = "bilinear"
+    sources = []
+    for labelling, chosen in picked:
+        mask = case.labels[labelling] == chosen
+        if case.kind == "hippocampus" and chance(0.35):
+            mask = case.labels[labelling] > 0
+        elif chance(0.05):
+            mask = mask | (case.labels[labelling] == case.ids[labelling][int(torch.randint(len(case.ids[labelling]), ()))])
+        sources.append(mask)
+    masks = torch.stack(
+        [grid_sample(mask[None, None].float(), grid, mode, "zeros", align_corners=True)[0, 0] > 0.5 for mask in sources]
+    )
+    masks = masks & valid
+
+    if case.image is not None:
+        assert case.table is not None
+        raw = case.table[case.image.long()][None, None]
+        image = grid_sample(raw, grid, mode, "border", align_corners=True)[0, 0]
+        image = scan(image, synthetic=False)
+    else:
+        assert case.materials is not None
+        index = at.round().long()
+        for axis in range(3):
+            index[axis].clamp_(0, size[axis] - 1)
+        materials = case.materials[index[0], index[1], index[2]]
+        image = scan(draw(materials, case.classes), synthetic=True)
+    cube = normalise("equalised", image * valid)
+    return Cut(cube[None], masks, valid, spacing, case.kind)
+
+
+class Source:
+    """Draws cubes: real cases by weight, scenes from a pool that is renewed all the time."""
+
+    def __init__(self, folder: Path, device: torch.device, pool: int, n: int = 128) -> None:
+        self.device, self.n, self.limit = device, n, pool
+        cases = load(folder, device)
+        self.cases = {kind: [c for c in cases if c.kind == kind and not c.held_out] for kind in WEIGHTS}
+        self.held_out = [c for c in cases if c.held_out]
+        self.kinds = [kind for kind in WEIGHTS if kind in ("body", "medley") or self.cases[kind]]
+        self.weights = torch.tensor([WEIGHTS[kind] for kind in self.kinds])
+
+    def next(self, k: int) -> Cut:
+        """A cube with k objects."""
+        while True:
+            kind = self.kinds[int(torch.multinomial(self.weights, 1))]
+            cases = self.cases[kind]
+            if kind in ("body", "medley") and (len(cases) < 8 or chance(0.12)):
+                case = synthesise(kind, self.device)
+                if len(cases) < self.limit:
+                    cases.append(case)
+                else:
+                    cases[int(torch.randint(len(cases), ()))] = case
+            else:
+                case = cases[int(torch.randint(len(cases), ()))]
+            found = cut(case, k, self.device, self.n)
+            if found is not None and bool((found.masks.flatten(1).sum(1) >= 50).all()):
+                return found

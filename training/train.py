@@ -1,0 +1,309 @@
+"""Train the compact network on 1 … n GPUs: ``python -m training.train --seconds 500 --out OUT`` (or through torchrun).
+
+Resumable: ``--resume FILE`` takes the weights that an earlier piece left (its moving average, the file that ships) and
+warms the optimiser up again; ``--from`` and ``--to`` say which part of the whole plan (0 … 1) this piece is.
+Writes ``compact.safetensors`` and ``log.jsonl`` to OUT as it goes.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from sammed3d_nb.network.compact import Compact, Features, Size, hold_clicks
+from training.cases import Source, cut
+from training.clicks import loss_of, next_click
+
+
+def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
+    """Write weights as float16 safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    held = {name: value.detach().to(torch.float16).cpu().contiguous() for name, value in state.items()}
+    save_file(held, path.with_suffix(".part"), metadata=notes)
+    path.with_suffix(".part").replace(path)
+
+
+def rounds_of(step: int) -> tuple[int, tuple[int, ...]]:
+    """How many clicks this step simulates, and at which of them it learns."""
+    return [(3, (1, 2, 3)), (2, (1, 2)), (5, (1, 3, 5)), (3, (1, 2, 3))][step % 4]
+
+
+def disturb(logits: Tensor) -> Tensor:
+    """What the session may do to the previous mask: a detour over another cube's grid, a forgotten mask."""
+    if torch.rand(()) < 0.2:
+        small = torch.nn.functional.avg_pool3d(logits, 2)
+        logits = torch.nn.functional.interpolate(small, scale_factor=2, mode="trilinear")
+    if torch.rand(()) < 0.1:
+        logits = logits * (torch.rand(len(logits), 1, 1, 1, 1, device=logits.device) < 0.5)
+    return logits
+
+
+class Trainer:
+    """The network in the GPU's precision, its weights in float32, their moving average."""
+
+    def __init__(self, args: argparse.Namespace, device: torch.device, world: int) -> None:
+        self.args, self.device, self.world = args, device, world
+        size = Size() if not args.tiny else Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, cube=64)
+        torch.manual_seed(0)
+        network = Compact(size)
+        if args.resume:
+            from safetensors.torch import load_file
+
+            network = Compact.from_state(load_file(args.resume))
+        self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.network = network.to(device)
+        self.names = [name for name, _ in network.named_parameters()]
+        self.weights = list(network.parameters())
+        self.master = [w.detach().float().clone() for w in self.weights]
+        self.average = [w.clone() for w in self.master]
+        if self.dtype != torch.float32:
+            self.network.to(self.dtype)
+            self.weights = list(self.network.parameters())
+        plain = [w for w in self.master if w.ndim < 2]
+        matrices = [w for w in self.master if w.ndim >= 2]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}],
+            lr=args.lr, betas=(0.9, 0.98), fused=device.type == "cuda",
+        )  # fmt: skip
+        self.encode = self.network.encoder
+        self.answer = self.network.answer
+        if args.compile:
+            self.encode = torch.compile(self.network.encoder, dynamic=False)
+            self.network.decoder.forward = torch.compile(self.network.decoder.forward, dynamic=False)  # type: ignore[method-assign]
+            self.loss = torch.compile(loss_of, dynamic=True)
+        else:
+            self.loss = loss_of
+        self.count = 0
+
+    def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, float]:
+        """One step over a batch of cubes with k objects each."""
+        cubes, masks, valid = batch["cubes"], batch["masks"], batch["valid"]
+        features = self.encode(cubes.to(self.dtype))
+        leaves = Features(*[f.detach().requires_grad_() for f in features])
+        clicks, learn = rounds_of(self.count)
+        points = labels = previous = None
+        figures = {}
+        for click in range(1, clicks + 1):
+            predicted = None if previous is None else previous[:, 0] > 0
+            point, label = next_click(masks, predicted, valid, 0.35 if click == 1 else 0.25)
+            points = point[:, None] if points is None else torch.cat([points, point[:, None]], 1)
+            labels = label[:, None] if labels is None else torch.cat([labels, label[:, None]], 1)
+            grad = click in learn
+            with torch.set_grad_enabled(grad):
+                before = None if previous is None else disturb(previous)
+                logits, quality = self.answer(leaves, points, labels, before)
+                if grad:
+                    losses, dice = self.loss(logits, quality, masks, valid, points, labels)
+                    (losses.mean() / len(learn)).backward()
+                    figures[f"dice{click}"], figures[f"loss{click}"] = dice.mean(), losses.detach().mean()
+            previous = hold_clicks(logits.detach(), points, labels)
+        given = [(f, leaf.grad) for f, leaf in zip(features, leaves, strict=True) if leaf.grad is not None and f.requires_grad]
+        torch.autograd.backward([f for f, _ in given], [g for _, g in given])
+        self.update(rate)
+        self.count += 1
+        return figures
+
+    def update(self, rate: float) -> None:
+        """Gather gradients over the GPUs, step, copy back, average."""
+        grads = [w.grad if w.grad is not None else torch.zeros_like(w) for w in self.weights]
+        flat = torch.cat([g.detach().flatten().float() for g in grads])
+        if self.world > 1:
+            dist.all_reduce(flat)
+            flat /= self.world
+        norm = flat.norm()
+        flat *= torch.where(norm.isfinite(), (1.0 / norm.clamp(min=1.0)), torch.zeros_like(norm))
+        flat.nan_to_num_(0.0, 0.0, 0.0)
+        for master, grad in zip(self.master, flat.split([w.numel() for w in self.master]), strict=True):
+            master.grad = grad.view_as(master)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        with torch.no_grad():
+            torch._foreach_copy_(self.weights, self.master)
+            decay = min(self.args.ema, (1 + self.count) / (10 + self.count))
+            torch._foreach_lerp_(self.average, self.master, 1 - decay)
+        for w in self.weights:
+            w.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
+        return dict(zip(self.names, self.average, strict=True))
+
+
+class Ahead:
+    """Makes batches in a thread and, on a GPU, on a stream of its own, while the network learns from the last one."""
+
+    def __init__(self, source: Source, cubes: int, k: int) -> None:
+        self.source, self.cubes, self.k = source, cubes, k
+        self.queue: queue.Queue[tuple[dict[str, Tensor], torch.cuda.Event | None]] = queue.Queue(2)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self) -> None:
+        cuda = self.source.device.type == "cuda"
+        if cuda:
+            torch.cuda.set_device(self.source.device)
+        stream = torch.cuda.Stream(self.source.device) if cuda else None
+        with torch.cuda.stream(stream) if cuda else contextlib.nullcontext():
+            while True:
+                batch = batch_of(self.source, self.cubes, self.k)
+                done = None
+                if stream is not None:
+                    done = torch.cuda.Event()
+                    done.record(stream)
+                self.queue.put((batch, done))
+
+    def next(self) -> dict[str, Tensor]:
+        """The next batch, ready for the current stream."""
+        batch, done = self.queue.get(timeout=120)
+        if done is not None:
+            current = torch.cuda.current_stream()
+            current.wait_event(done)
+            for value in batch.values():
+                value.record_stream(current)
+        return batch
+
+
+def batch_of(source: Source, cubes: int, k: int) -> dict[str, Tensor]:
+    """``cubes`` cubes with k objects each."""
+    with torch.no_grad():
+        cuts = [source.next(k) for _ in range(cubes)]
+        return {
+            "cubes": torch.stack([c.cube for c in cuts]),
+            "masks": torch.cat([c.masks for c in cuts]),
+            "valid": torch.stack([c.valid for c in cuts]).repeat_interleave(k, 0),
+        }
+
+
+@torch.no_grad()
+def check(network: Compact, source: Source, k: int = 4, clicks: int = 5) -> dict[str, list[float]]:
+    """Mean Dice after each click on held-out patients (people's labels), by kind."""
+    device = next(network.parameters()).device
+    dtype = next(network.parameters()).dtype
+    random = torch.get_rng_state()
+    torch.manual_seed(7)
+    found: dict[str, list[list[float]]] = {}
+    for case in source.held_out[:18]:
+        got = cut(case, 1, device, source.n, spacing=1.0 if case.kind == "hippocampus" else 1.5)
+        if got is None:
+            continue
+        features = network.encoder(got.cube[None].to(dtype))
+        points = labels = previous = None
+        row = []
+        for _ in range(clicks):
+            point, label = next_click(got.masks, None if previous is None else previous[:, 0] > 0, got.valid[None], 0.0)
+            points = point[:, None] if points is None else torch.cat([points, point[:, None]], 1)
+            labels = label[:, None] if labels is None else torch.cat([labels, label[:, None]], 1)
+            logits, _ = network.answer(features, points, labels, previous)
+            previous = hold_clicks(logits, points, labels)
+            hard = (previous[:, 0] > 0) & got.valid
+            row.append(float(2 * (hard & got.masks).sum() / (hard.sum() + got.masks.sum()).clamp(min=1)))
+        found.setdefault(case.kind, []).append(row)
+    torch.set_rng_state(random)
+    return {kind: [round(sum(c) / len(c), 3) for c in zip(*rows, strict=True)] for kind, rows in found.items()}
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, default=Path("training/prepared"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--from", dest="start", type=float, default=0.0)
+    parser.add_argument("--to", type=float, default=1.0)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--cubes", type=int, default=5)
+    parser.add_argument("--k", type=int, default=8)
+    parser.add_argument("--pool", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--tiny", action="store_true")
+    args = parser.parse_args()
+    began = time.time()
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    if world > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    args.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(args, device, world)
+    torch.manual_seed(int(time.time()) % 100000 * 64 + rank)
+    source = Source(args.data, device, args.pool, trainer.network.size.cube)
+    if rank == 0:
+        print(f"ready after {time.time() - began:.1f} s, {world} processes, {device}", flush=True)
+    log = (args.out / "log.jsonl").open("a")
+    waited = 0.0
+    first = time.time()
+    sys.setswitchinterval(0.0005)
+    ahead = Ahead(source, args.cubes, args.k)
+    while trainer.count < args.steps:
+        elapsed = time.time() - began
+        stop = torch.tensor([float(elapsed > args.seconds)], device=device)
+        if world > 1 and trainer.count % 10 == 0:
+            dist.broadcast(stop, 0)
+        if (trainer.count % 10 == 0 or world == 1) and stop.item():
+            break
+        progress = args.start + (args.to - args.start) * min(1.0, elapsed / args.seconds)
+        rate = args.lr * min(1.0, (trainer.count + 1) / 150)
+        rate *= 1.0 if progress < 0.6 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - 0.6) / 0.4))
+        mark = time.time()
+        batch = ahead.next()
+        waited += time.time() - mark
+        if args.profile and trainer.count == 12 and rank == 0:
+            profile(trainer, batch)
+        figures = trainer.step(batch, rate)
+        if trainer.count == 20:
+            first, waited = time.time(), 0.0
+        if rank == 0 and (trainer.count % 25 == 0 or trainer.count < 4):
+            values = {name: round(float(value), 4) for name, value in figures.items()}
+            each = (time.time() - first) / max(1, trainer.count - 20)
+            values |= {"step": trainer.count, "s": round(elapsed, 1), "lr": rate, "each": round(each, 4),
+                       "data": round(waited / max(1, trainer.count - 20), 4)}  # fmt: skip
+            if cuda:
+                values["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
+            log.write(json.dumps(values) + "\n")
+            log.flush()
+            print(values, flush=True)
+        if rank == 0 and trainer.count % 400 == 0:
+            save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
+    if rank == 0:
+        save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
+        torch._foreach_copy_([w.data for w in trainer.weights], trainer.average)
+        result = check(trainer.network, source) if source.held_out else {}
+        print("held out:", result, "steps", trainer.count, "seconds", round(time.time() - began, 1), flush=True)
+        log.write(json.dumps({"held_out": result, "steps": trainer.count, "world": world}) + "\n")
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def profile(trainer: Trainer, batch: dict[str, Tensor]) -> None:
+    """Print where a step's time goes."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
+        trainer.step(batch, 0.0)
+        torch.cuda.synchronize()
+    print(trace.key_averages().table(sort_by="self_cuda_time_total", row_limit=28, max_name_column_width=60))
+
+
+if __name__ == "__main__":
+    main()
