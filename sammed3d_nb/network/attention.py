@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+from sammed3d_nb.network.product import product
 
 
 class Bias(NamedTuple):
@@ -143,7 +145,7 @@ class RelativeAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (n³, width) in the grid's order d, h, w, to the same shape."""
-        packed = self.qkv(tokens)
+        packed = product(tokens, self.qkv.weight, self.qkv.bias)
         query, key, value = packed.view(len(tokens), 3, self.heads, -1).permute(1, 2, 0, 3)
         kernels = fused_kernels() if tokens.is_cuda and tokens.dtype in (torch.bfloat16, torch.float16) else None
         if kernels is not None and kernels.supports(self.grid, query.shape[-1]):
@@ -153,7 +155,7 @@ class RelativeAttention(nn.Module):
             )  # fmt: skip
         else:
             mixed = self.attend(query, key, value).transpose(0, 1).flatten(1)
-        return linear(mixed, self.proj.weight, self.proj.bias)
+        return product(mixed, self.proj.weight, self.proj.bias)
 
 
 @cache

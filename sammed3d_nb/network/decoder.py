@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention
 
+from sammed3d_nb.network.product import product
 from sammed3d_nb.network.prompts import MASK_NORM_EPS, Tokens
 
 LAYERS, HEADS, HIDDEN = 2, 8, 2048  # fixed in the original
@@ -32,8 +33,7 @@ class CrossAttention(nn.Module):
         """Attend with what has been projected already; (N, inner) each, ``mask`` adds to the keys' logits."""
         q, k, v = (x.view(len(x), HEADS, -1).transpose(0, 1)[None] for x in (query, key, value))
         mixed = scaled_dot_product_attention(q, k, v, mask)
-        out: Tensor = self.out_proj(mixed[0].transpose(0, 1).flatten(1))
-        return out
+        return product(mixed[0].transpose(0, 1).flatten(1), self.out_proj.weight, self.out_proj.bias)
 
 
 class ReluMlp(nn.Module):
@@ -182,7 +182,7 @@ class MaskDecoder(nn.Module):
             (n³, width + 3 × width / 2): the image, then the first layer's keys, values and queries.
         """
         tokens = embedding[0].flatten(1).t().to(self.image_weight.dtype)
-        return torch.addmm(self.image_bias, tokens, self.image_weight.t())
+        return product(tokens, self.image_weight, self.image_bias)
 
     def forward(
         self,
@@ -207,15 +207,12 @@ class MaskDecoder(nn.Module):
         first, second = self.transformer.both
         start = torch.cat([self.output_tokens, clicks])
         width = start.shape[1]
-        if mask is None:
-            products = image + self.no_mask[1]
-        else:
-            products = torch.addmm(image + self.no_mask[0], mask, self.mask_weight.t())
+        products = image + self.no_mask[1] if mask is None else product(mask, self.mask_weight, image + self.no_mask[0])
         cells = products[:, :width]
         tokens = start
         for i, layer in enumerate((first, second)):
             if i:
-                keys, values, queries = torch.addmm(self.second_bias, cells, self.second_weight.t()).chunk(3, 1)
+                keys, values, queries = product(cells, self.second_weight, self.second_bias).chunk(3, 1)
             else:
                 keys, values, queries = products[:, width:].chunk(3, 1)
             tokens = layer.attend_to_self(tokens, start, ignore, first=not i)
@@ -225,7 +222,7 @@ class MaskDecoder(nn.Module):
             mixed = to_token.mix(queries, to_token.k_proj(tokens + start), to_token.v_proj(tokens), ignore)
             cells = layer.norm4(cells + mixed)
         final = self.transformer.final_attn_token_to_image
-        keys, values = torch.addmm(self.final_bias, cells, self.final_weight.t()).chunk(2, 1)
+        keys, values = product(cells, self.final_weight, self.final_bias).chunk(2, 1)
         tokens = self.transformer.norm_final_attn(tokens + final.mix(final.q_proj(tokens + start), keys, values))
 
         chosen = range(1, MASKS) if multimask else range(1)
@@ -236,9 +233,9 @@ class MaskDecoder(nn.Module):
     def _upscale(self, cells: Tensor, kernels: Tensor) -> Tensor:
         """Cells (n³, width) ×4 finer along each edge, each seen through the kernels (M, width / 8)."""
         n, norm = self.grid, cast(nn.LayerNorm, self.output_upscaling["1"])
-        x = linear(cells, self.up1_weight, self.up1_bias).view(8 * len(cells), -1)
+        x = product(cells, self.up1_weight, self.up1_bias).view(8 * len(cells), -1)
         x = gelu(norm(x))
-        x = gelu(linear(x, self.up2_weight, self.up2_bias)).view(64 * len(cells), -1)
+        x = gelu(product(x, self.up2_weight, self.up2_bias)).view(64 * len(cells), -1)
         # rows are (d, h, w, then 2³ of the first step, then 2³ of the second)
         logits = linear(x, kernels).view(n, n, n, 2, 2, 2, 2, 2, 2, -1).permute(9, 0, 3, 6, 1, 4, 7, 2, 5, 8)
         return logits.reshape(1, -1, 4 * n, 4 * n, 4 * n)

@@ -6,9 +6,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, pad
+from torch.nn.functional import gelu, pad
 
 from sammed3d_nb.network.attention import RelativeAttention
+from sammed3d_nb.network.product import product
 
 EPS = 1e-6  # of every norm in the encoder; the decoder's are PyTorch's 1e-5
 
@@ -80,7 +81,7 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, width) to the same shape."""
-        return linear(gelu(linear(tokens, self.lin1.weight, self.lin1.bias)), self.lin2.weight, self.lin2.bias)
+        return product(gelu(product(tokens, self.lin1.weight, self.lin1.bias)), self.lin2.weight, self.lin2.bias)
 
 
 class Block(nn.Module):
@@ -139,7 +140,7 @@ class PatchEmbedding(nn.Module):
         cube = cube.to(weight.dtype).view(grid, patch, grid, patch, grid, patch)
         # patches do not overlap, so the convolution is one matrix product, which every backend does best
         patches = cube.permute(0, 2, 4, 1, 3, 5).reshape(grid**3, -1)
-        return linear(patches, weight, self.proj.bias)
+        return product(patches, weight, self.proj.bias)
 
 
 class Neck(nn.Sequential):
@@ -157,10 +158,10 @@ class Neck(nn.Sequential):
     def forward(self, tokens: Tensor) -> Tensor:
         """(n³, width) to (n³, out); channels stay last, so both convolutions are matrix products."""
         project, convolve = cast(nn.Conv3d, self[0]), cast(nn.Conv3d, self[2])
-        tokens = self[1](linear(tokens, project.weight.flatten(1)))
+        tokens = self[1](product(tokens, project.weight.flatten(1)))
         field = pad(tokens.view(self.grid, self.grid, self.grid, -1), (0, 0, 1, 1, 1, 1, 1, 1))
         around = field.unfold(0, 3, 1).unfold(1, 3, 1).unfold(2, 3, 1).reshape(self.grid**3, -1)
-        result: Tensor = self[3](linear(around, convolve.weight.flatten(1)))
+        result: Tensor = self[3](product(around, convolve.weight.flatten(1)))
         return result
 
 

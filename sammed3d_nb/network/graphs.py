@@ -26,7 +26,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], *examples: Tensor) -> None:
         self.inputs = [example.clone() for example in examples]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):  # libraries choose their kernels and workspaces before the capture
