@@ -109,7 +109,9 @@ def _steps(network: SamMed3D, model: Model | None) -> dict[str, tuple[Side, Side
     points = torch.tensor([(64.0, 64, 64), (30, 80, 70), (100, 20, 60)], device=where)
     labels = torch.tensor([1, 0, 1], device=where)
     previous = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(2)).to(where)
-    embedding = torch.randn(1, 384, 8, 8, 8, generator=torch.Generator().manual_seed(3)).to(where, dtype)
+    shape = network.image_encoder.shape
+    size = (1, shape.out, shape.grid, shape.grid, shape.grid)
+    embedding = torch.randn(size, generator=torch.Generator().manual_seed(3)).to(where, dtype)
 
     def decode() -> Tensor:
         if model is None:

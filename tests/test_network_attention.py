@@ -99,7 +99,7 @@ def test_gpu_kernel_is_the_padded_attention(
     block = RelativeAttention(heads * channels, heads, grid, window)
     block.load_state_dict({name: value.float() for name, value in exact.state_dict().items()})
     padded = block.padded_rh, block.padded_rw
-    block.to("cuda", dtype)
+    block.requires_grad_(False).to("cuda", dtype)
     block.padded_rh, block.padded_rw = (None if part is None else part.cuda() for part in padded)
     result = block(tokens.to("cuda", dtype)).cpu().double()
     assert float((result - expected).norm() / expected.norm()) < tolerance

@@ -18,6 +18,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from sammed3d_nb.network.product import product
 
 
+FUSED = (torch.bfloat16, torch.float16)
+"""Precisions in which the GPU kernel is the faster way."""
+
+
 class Bias(NamedTuple):
     """The relative position bias of one block, in its factors; query (qd, qh, qw), key (kd, kh, kw), m heads.
 
@@ -147,7 +151,7 @@ class RelativeAttention(nn.Module):
         """Tokens (n³, width) in the grid's order d, h, w, to the same shape."""
         packed = product(tokens, self.qkv.weight, self.qkv.bias)
         query, key, value = packed.view(len(tokens), 3, self.heads, -1).permute(1, 2, 0, 3)
-        kernels = fused_kernels() if tokens.is_cuda and tokens.dtype in (torch.bfloat16, torch.float16) else None
+        kernels = fused_kernels() if tokens.is_cuda and tokens.dtype in FUSED else None
         if kernels is not None and kernels.supports(self.grid, query.shape[-1]):
             mixed = kernels.attend(
                 packed, self.products(query), self.bias_key, self.bias_value, self.padded_rh, self.padded_rw,

@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
+from torch.nn.functional import conv3d, gelu, pad
 
 from sammed3d_nb.network.attention import RelativeAttention
 from sammed3d_nb.network.product import product
@@ -156,12 +156,18 @@ class Neck(nn.Sequential):
         self.grid = shape.grid
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(n³, width) to (n³, out); channels stay last, so both convolutions are matrix products."""
+        """(n³, width) to (n³, out); channels stay last throughout."""
         project, convolve = cast(nn.Conv3d, self[0]), cast(nn.Conv3d, self[2])
         tokens = self[1](product(tokens, project.weight.flatten(1)))
-        field = pad(tokens.view(self.grid, self.grid, self.grid, -1), (0, 0, 1, 1, 1, 1, 1, 1))
-        around = field.unfold(0, 3, 1).unfold(1, 3, 1).unfold(2, 3, 1).reshape(self.grid**3, -1)
-        result: Tensor = self[3](product(around, convolve.weight.flatten(1)))
+        field = tokens.view(1, self.grid, self.grid, self.grid, -1)
+        if tokens.is_cuda:  # cuDNN has no fast 3-D convolution of so small a field; its 27 shifts side by side do
+            field = pad(field[0], (0, 0, 1, 1, 1, 1, 1, 1))
+            around = field.unfold(0, 3, 1).unfold(1, 3, 1).unfold(2, 3, 1).reshape(len(tokens), -1)
+            tokens = product(around, convolve.weight.flatten(1))
+        else:
+            field = conv3d(field.permute(0, 4, 1, 2, 3), convolve.weight, padding=1)
+            tokens = field.permute(0, 2, 3, 4, 1).reshape(len(tokens), -1)
+        result: Tensor = self[3](tokens)
         return result
 
 
