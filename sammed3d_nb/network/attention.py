@@ -17,7 +17,6 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sammed3d_nb.network.product import product
 
-
 FUSED = (torch.bfloat16, torch.float16)
 """Precisions in which the GPU kernel is the faster way."""
 
