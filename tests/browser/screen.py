@@ -95,6 +95,35 @@ class Screen:
         """The current object's volume, by the list of objects."""
         return float(self.page.inner_text(".snb-current .snb-ml").removesuffix(" mL"))
 
+    def place(self, geometry: Geometry, view: str, voxel: Sequence[float]) -> tuple[float, float]:
+        """CSS pixels from the left and top edge of a view to where a voxel ought to be."""
+        box = self.box(view)
+        return geometry.position(view, voxel, box["width"], box["height"])
+
+    def look_at(self, geometry: Geometry, voxel: Sequence[int]) -> None:
+        """Move the crosshair to a voxel by Shift+click, in the axial and then in the coronal view.
+
+        Whatever slice a view shows, Shift+click moves the other two axes only; after both views, all three are right.
+        """
+        self.page.keyboard.down("Shift")
+        for view in ("axial", "coronal"):
+            self.page.mouse.click(*self.point(view, *self.place(geometry, view, voxel)))
+        self.page.keyboard.up("Shift")
+        self.settle()
+
+    def new_object(self, name: str) -> None:
+        """Add an object by its key and name it."""
+        self.page.keyboard.press("n")
+        self.wait_for_status("object .*: no clicks yet")
+        self.name(name)
+        self.clicks = 0
+
+    def name(self, name: str) -> None:
+        """Name the current object in the list."""
+        self.page.locator(".snb-current input").fill(name)
+        self.page.keyboard.press("Enter")
+        self.wait_for_status(f"^{name}: ")
+
     def space(self, name: str) -> tuple[float, ...]:
         """The coordinates that the transform chain panel shows for a space."""
         text = self.page.get_attribute(f"[data-space={name}]", "data-point")

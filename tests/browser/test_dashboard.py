@@ -47,15 +47,14 @@ def test_clicks_in_all_planes_are_read_back_exactly(opened) -> None:
     voxel = [n // 2 for n in geometry.size]  # what the views show at first
     rng = np.random.default_rng(7)
     for view in screen.VIEWS:
-        box = screen.box(view)
         normal = geometry.normal(view)
         for _ in range(6):  # looks under the cursor, all over the slice
             wanted = [int(rng.integers(0, n)) for n in geometry.size]
             wanted[normal] = voxel[normal]
-            screen.hover(view, *geometry.position(view, wanted, box["width"], box["height"]), wanted)
+            screen.hover(view, *screen.place(geometry, view, wanted), wanted)
         wanted = [round(0.5 * (a + b)) for a, b in zip(organ, voxel, strict=True)]
         wanted[normal] = voxel[normal]
-        screen.click(view, *geometry.position(view, wanted, box["width"], box["height"]))
+        screen.click(view, *screen.place(geometry, view, wanted))
         assert screen.space("voxel") == tuple(wanted)
         assert screen.space("array") == tuple(wanted[::-1])
         voxel = wanted  # the click has moved the crosshair, so the other views show its slices
@@ -64,28 +63,13 @@ def test_clicks_in_all_planes_are_read_back_exactly(opened) -> None:
 def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_path: Path) -> None:
     screen, geometry, organ = opened
     page = screen.page
-    middle = [n // 2 for n in geometry.size]
 
-    def click(view: str, voxel: list[int], **options: object) -> None:
-        box = screen.box(view)
-        screen.click(view, *geometry.position(view, voxel, box["width"], box["height"]), **options)
+    def click(view: str, voxel: tuple[int, ...], **options: object) -> None:
+        screen.click(view, *screen.place(geometry, view, voxel), **options)
 
-    def look_at(voxel: list[int]) -> None:
-        """Move the crosshair by Shift+click, first in the axial, then in the coronal view."""
-        shown = list(middle)
-        for view in ("axial", "coronal"):
-            normal = geometry.normal(view)
-            shown = [shown[axis] if axis == normal else voxel[axis] for axis in range(3)]
-            box = screen.box(view)
-            x, y = screen.point(view, *geometry.position(view, shown, box["width"], box["height"]))
-            page.keyboard.down("Shift")
-            page.mouse.click(x, y)
-            page.keyboard.up("Shift")
-            screen.settle()
-
-    look_at(list(organ))
+    screen.look_at(geometry, organ)
     assert all(screen.tinted(view) == 0 for view in screen.VIEWS)
-    click("axial", list(organ))
+    click("axial", organ)
     assert all(screen.tinted(view) > 50 for view in screen.VIEWS), "the mask shows in all three views"
     assert page.inner_text("[data-fact='click → mask']") == "inside the mask"
     before = {view: screen.settled_pixels(view) for view in screen.VIEWS}
@@ -95,7 +79,7 @@ def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_p
     mask = first
     inside = np.argwhere(mask[organ[2]] > 0)  # (y, x) in the axial slice
     y, x = inside[np.abs(inside - (organ[1], organ[0])).sum(axis=1).argmax()]
-    click("axial", [int(x), int(y), organ[2]], button="right")
+    click("axial", (int(x), int(y), organ[2]), button="right")
     assert screen.page.inner_text(".snb-kind").startswith("Negative click")
     assert screen.millilitres() < volume
     second = export(screen, tmp_path / "second.nii.gz")
@@ -103,7 +87,7 @@ def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_p
 
     page.keyboard.press("Control+z")
     screen.wait_for_status("after 1 click,")
-    look_at(list(organ))
+    screen.look_at(geometry, organ)
     for view in screen.VIEWS:
         np.testing.assert_array_equal(screen.settled_pixels(view), before[view], err_msg=view)
     np.testing.assert_array_equal(export(screen, tmp_path / "third.nii.gz"), first)
