@@ -94,6 +94,9 @@ class Report:
 def inspect(path: str | Path) -> Report:
     """Tell what a file is, what it says about itself, and what fits it.
 
+    Args:
+        path: a file, or a known name as for `open_network`.
+
     Raises:
         CheckpointError: the file cannot be read at all.
     """
@@ -152,7 +155,7 @@ def open_network(
 
 def locate(source: str | Path | None) -> Path:
     """The file that a source means: the shipped default, a known name (fetched when it has to be), or a path."""
-    if source is None or source == "compact":
+    if source is None or str(source) == "compact":
         shipped = sorted(WEIGHTS.glob("*.safetensors"))
         if not shipped:
             raise CheckpointError(

@@ -275,6 +275,45 @@ def test_inspect_of_a_student_says_what_it_needs(tmp_path: Path) -> None:
     assert "with decoder=FILE" in str(report)
 
 
+def test_shipped_default_is_recognised() -> None:
+    if not list(checkpoints.WEIGHTS.glob("*.safetensors")):
+        pytest.skip("the compact weights are not in this checkout")
+    report = checkpoints.inspect("compact")
+    assert report.loads
+    assert report.recognised.kind is Kind.COMPACT
+    network, notes = checkpoints.open_network()
+    assert network.spec.architecture == "compact"
+    assert network.spec.sha256 == report.contents.sha256
+    assert notes == []
+
+
+def test_damaged_default_is_refused(tmp_path: Path) -> None:
+    if not list(checkpoints.WEIGHTS.glob("*.safetensors")):
+        pytest.skip("the compact weights are not in this checkout")
+    state = checkpoints.read(checkpoints.locate(None)).state
+    del state[next(iter(state))]
+    path = tmp_path / "compact.safetensors"
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(CheckpointError, match="is no compact network of this version") as caught:
+        checkpoints.open_network(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_default_is_no_reason_for_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "WEIGHTS", tmp_path)
+    with pytest.raises(CheckpointError, match="compact default is missing") as caught:
+        checkpoints.open_network()
+    assert_one_sentence(str(caught.value))
+
+
+def test_listing_finds_model_files(tmp_path: Path) -> None:
+    for name in ("b.pth", "a.safetensors", "notes.txt", "c.PT"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.pth").mkdir()
+    assert [path.name for path in checkpoints.listing(tmp_path)] == ["a.safetensors", "b.pth", "c.PT"]
+    assert checkpoints.listing(tmp_path / "nowhere") == []
+
+
 @pytest.fixture(scope="module")
 def real_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SAM-Med3D's real names and shapes, in the published file's form: 402 MB."""
