@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import math
+import types
 import weakref
 from collections.abc import Iterator
 
@@ -355,3 +356,42 @@ def test_closing_releases_widgets_figures_and_thread(model) -> None:
     gc.collect()
     assert [figure() for figure in figures] == [None, None, None]
     assert session() is None
+
+
+def test_a_resting_mouse_encodes_ahead_where_there_is_a_gpu(app, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(app.session, "prepare", asked.append)
+    axial = Browser(app, "axial")
+    voxel = (30, 20, app.views.cross[2])
+    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
+    assert not app._resting.is_alive(), "a CPU is left free for the click"
+    monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type="cuda"))
+    for target in ((31, 20, voxel[2]), voxel):
+        axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(target))
+    app._resting.join()
+    app.wait()
+    assert asked == [voxel], "where the mouse rested, not where it passed"
+
+
+def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
+    app.click(BALL)
+    assert app.display.growing.value is app.session.grow is True
+    app.page._message(app.page, {"type": "key", "key": "g"}, [])
+    assert app.display.growing.value is app.session.grow is False
+    axial = Browser(app, "axial")
+    app.views.move_to(BALL)
+    plain = axial.picture()
+    app.page._message(app.page, {"type": "key", "key": "b"}, [])
+    app.views.views["axial"].look(app.views.views["axial"].region.zoomed(0.4, (30, 25)))  # the cube is larger
+    app.views.redraw()
+    assert app.views.views["axial"]._cubes.get_segments()
+    assert (axial.picture() != plain).any()
+
+
+def test_what_the_model_has_to_say_is_shown(app) -> None:
+    app.session.model.notes.append("Out of memory on cuda:0: the model goes on in bfloat16 on cuda:0.")
+    app.click(BALL)
+    assert app.status.message.startswith("Out of memory on cuda:0")
+    app.click((BALL[0], BALL[1] + 2, BALL[2]))
+    assert "after 2 clicks" in app.status.message
+    app.session.model.notes.clear()

@@ -60,6 +60,7 @@ def table(app: "App") -> dict[str, Callable[[], object]]:
         "toggle_crosshair": toggle("crosshair"),
         "toggle_cube": toggle("cube"),
         "toggle_smooth": toggle("smooth"),
+        "toggle_growing": lambda: toggle_growing(app),
         "save": lambda: app.background("Saving", lambda s: _save(app, s)),
         "export": lambda: app.background("Exporting", lambda s: _export(app, s)),
         "toggle_help": app.toggle_help,
@@ -71,6 +72,13 @@ def fit_window(app: "App") -> None:
     """Set the window that fits the image."""
     if app.session is not None:
         app.set_window(Window.fitting(app.session.volume.array))
+
+
+def toggle_growing(app: "App") -> None:
+    """Let masks grow beyond their cube, or not, from the next click on."""
+    if app.session is not None:
+        app.session.grow = not app.session.grow
+        app.display.show_growing(app.session.grow)
 
 
 def _select_next(session: Session) -> None:

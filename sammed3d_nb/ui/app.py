@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Timer
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sammed3d_nb.model import Model
 
 _TOOLBAR, _STATUS, _MARGIN = 42, 28, 6  # CSS pixels
+_REST = 0.3  # seconds without a move after which the mouse rests
 _DOUBLE_CLICK = 0.4  # seconds in which the same click again is the second half of a double click
 
 
@@ -75,6 +76,7 @@ class App:
         self._pointers: deque[tuple[Result, Pointer]] = deque(maxlen=200)
         self._pending: list[tuple[tuple[int, int, int], bool]] = []
         self._last_press: tuple[float, tuple[int, int, int], bool] | None = None
+        self._resting = Timer(0, lambda: None)
         self.status = StatusLine()
         self._worker = Worker(self._locked(self.status.doing), self._locked(self.status.fail))
         self.views = OrthoViews(
@@ -90,7 +92,7 @@ class App:
             on_flag=guard(self._flag),
         )
         self.toolbar = Toolbar(guard(self.act), guard(self.open), guard(self._choose_window), guard(self.choose_model))
-        self.display = DisplayPanel(guard(self.set_display))
+        self.display = DisplayPanel(guard(self.set_display), guard(lambda on: self.act("toggle_growing")))
         self.page = Page(guard(self.act), guard(lambda: self.status.say("Copied the trace to the clipboard.")))
         self.page.observe(guard(lambda change: self.arrange(*change["new"])), names="size")
         self._help = widgets.HTML(help_html(), layout=widgets.Layout(display="none"))
@@ -171,6 +173,7 @@ class App:
 
     def close(self) -> None:
         """Stop the background thread and close every widget and figure."""
+        self._resting.cancel()
         self._worker.close()
         self.views.release()
         close_tree(self.widget)
@@ -223,6 +226,19 @@ class App:
         self.status.under_cursor(cursor_text(pointer.voxel, ras, volume.array[k, j, i], unit))
         trace = session.preview(pointer.voxel, approach=tuple(pointer.chain))
         self.chain.hover(ClickPath(trace, pointer=pointer))
+        if session.model.device.type != "cpu":  # a CPU is better left free for the click itself
+            self._rest(session, pointer.voxel)
+
+    def _rest(self, session: Session, voxel: tuple[int, int, int]) -> None:
+        """Encode ahead the cube of a voxel on which the mouse comes to rest."""
+
+        def rested() -> None:
+            if not self._worker.busy:
+                self._worker.submit("Encoding ahead", lambda: session.prepare(voxel))
+
+        self._resting.cancel()
+        self._resting = Timer(_REST, rested)
+        self._resting.start()
 
     # -- keeping the screen up to date ---------------------------------------------------------------------------
 
@@ -255,14 +271,11 @@ class App:
         ]
         self.views.clicks = self._clicks(session)
         result = session.result
-        if result is None:
-            self.views.set_cube(None)
-            self._set_path(None)
-        else:
-            cube = result.cube
-            self.views.set_cube(cube.chain(session.volume).between("cube", "array"), cube.size)
-            pointer = next((pointer for known, pointer in self._pointers if known is result), None)
-            self._set_path(click_path(result, pointer, session.model))
+        cubes = () if result is None else result.cubes
+        self.views.set_cubes([(cube.chain(session.volume).between("cube", "array"), cube.size) for cube in cubes])
+        pointer = next((pointer for known, pointer in self._pointers if known is result), None)
+        self._set_path(None if result is None else click_path(result, pointer, session.model))
+        self.display.show_growing(session.grow)
         self.objects.update(session.objects, session.current, session.volume.spacing)
         self.views.redraw()
 

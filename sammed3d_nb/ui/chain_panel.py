@@ -112,13 +112,19 @@ class ChainPanel:
         if path is None:
             text = '<p class="snb-hint">Click on an organ: its way from the screen to the network appears here.</p>'
         else:
-            text = chain_html(path, matrices=self._matrices.value)
+            text = chain_html(path, self.clicked or path, matrices=self._matrices.value)
         if text != self._html.value:
             self._html.value = text
 
 
-def chain_html(path: ClickPath, *, matrices: bool = False) -> str:
-    """A click's path as an HTML table; every cell of coordinates carries ``data-space`` and ``data-point``."""
+def chain_html(path: ClickPath, clicked: ClickPath, *, matrices: bool = False) -> str:
+    """A path as an HTML table; every cell of coordinates carries ``data-space`` and ``data-point``.
+
+    Args:
+        path: What to show, e.g. the voxel under the cursor.
+        clicked: The last click, whose mask and network are told below.
+        matrices: Whether to show each step's 4×4 numbers instead of words.
+    """
     kind = {None: "Under the cursor", True: "Positive click", False: "Negative click"}[path.positive]
     sign = {None: "hover", True: "positive", False: "negative"}[path.positive]
     where = f" in {path.view}" if path.view else " by code"
@@ -137,13 +143,10 @@ def chain_html(path: ClickPath, *, matrices: bool = False) -> str:
             f'<td class="snb-unit">{unit}</td><td class="snb-{mark.lower()}">{mark}</td></tr>'
         )
     facts = [("round trip error", f"{path.trace.round_trip_error:.1e} voxel")]
-    if path.distance_mm is not None:
-        text = "inside the mask" if path.distance_mm == 0 else _distance(path.distance_mm)
-        facts.insert(0, ("click → mask", text))
-    if path.cube:
-        facts.append(("network sees", path.cube))
-    if path.network:
-        facts.append(("network", path.network))
+    if clicked.distance_mm is not None:
+        facts.insert(0, ("click → mask", _distance(clicked.distance_mm)))
+    if clicked.cube:
+        facts += [("network sees", clicked.cube), ("network", clicked.network)]
     foot = "".join(f"<tr><th>{name}</th><td data-fact='{name}'>{html.escape(text)}</td></tr>" for name, text in facts)
     return (
         f'<div class="snb-path snb-{sign}"><p class="snb-kind">{kind}{where}</p>'
@@ -172,12 +175,12 @@ def describe(matrix: np.ndarray[Any, Any]) -> str:
 
 
 def _step_row(matrix: np.ndarray[Any, Any], target: str, *, matrices: bool) -> str:
-    note = "nearest voxel · " if target == "array" else ""
+    note = "nearest voxel" if target == "array" else ""
     if matrices:
         cells = "".join("<tr>" + "".join(f"<td>{_short(value)}</td>" for value in row) + "</tr>" for row in matrix)
         body = f"{note}<table class='snb-matrix'>{cells}</table>"
     else:
-        body = f"{note}{describe(matrix)}"
+        body = f"{note} · {describe(matrix)}" if note else describe(matrix)
     return f'<tr class="snb-step"><td>↓</td><td colspan="3">{body}</td></tr>'
 
 
@@ -195,4 +198,6 @@ def _short(value: float) -> str:
 
 
 def _distance(mm: float) -> str:
-    return "no mask" if not np.isfinite(mm) else f"{mm:.1f} mm away"
+    if mm == 0:
+        return "inside the mask"
+    return f"{mm:.1f} mm away" if np.isfinite(mm) else "no mask"

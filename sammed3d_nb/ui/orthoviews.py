@@ -84,7 +84,7 @@ class OrthoViews:
             for name, view in self.views.items():
                 plane = None if volume is None else Plane.of(name, volume, radiological=self.radiological)
                 view.show(plane, None if volume is None else volume.array)
-                view.set_cube(None)
+                view.set_cubes([])
                 if plane is not None:
                     self._sliders[name].max = plane.slices - 1
             self.follow()
@@ -129,10 +129,10 @@ class OrthoViews:
             self.display.window = window
             self.redraw()
 
-    def set_cube(self, to_array: Transform | None, size: int = 0) -> None:
-        """Outline the network's cube (its affine to the array and its edge in voxels); None for none."""
+    def set_cubes(self, cubes: Sequence[tuple[Transform, int]]) -> None:
+        """The network's cubes to outline, each by its affine to the array and its edge in voxels."""
         for view in self.views.values():
-            view.set_cube(to_array, size)
+            view.set_cubes(cubes)
 
     def redraw(self, names: Iterable[str] = PLANES) -> None:
         """Compose some views anew."""

@@ -34,6 +34,7 @@ SHORTCUTS = (
     Shortcut(("shift+r",), "reset", "Clear this object's clicks", SEGMENT),
     Shortcut(("n",), "new_object", "New object", SEGMENT),
     Shortcut(("tab",), "next_object", "Next object", SEGMENT),
+    Shortcut(("g",), "toggle_growing", "Let masks grow beyond the cube", SEGMENT),
     Shortcut(("1",), "window_1", "Soft tissue window", DISPLAY),
     Shortcut(("2",), "window_2", "Lung window", DISPLAY),
     Shortcut(("3",), "window_3", "Bone window", DISPLAY),

@@ -119,9 +119,10 @@ class DisplayPanel:
 
     Args:
         on_change: Called with a field of `view.Display` and its new value.
+        on_growing: Called when masks shall grow beyond their cube, or no longer.
     """
 
-    def __init__(self, on_change: Callable[[str, Any], None]) -> None:
+    def __init__(self, on_change: Callable[[str, Any], None], on_growing: Callable[[bool], None]) -> None:
         self._on_change = on_change
         self._quiet = False
         self.opacity = widgets.FloatSlider(
@@ -139,7 +140,13 @@ class DisplayPanel:
             "smooth": ("Smooth", "Interpolate between voxels (I)"),
         }
         self.flags = {field: self._flag(field, *texts) for field, texts in names.items()}
-        self.widget = widgets.HBox([self.opacity, *self.flags.values()])
+        self.growing = widgets.ToggleButton(
+            description="Grow",
+            tooltip="Ask neighbouring cubes when an object is larger than one (G)",
+            layout=widgets.Layout(width="auto"),
+        )
+        self.growing.observe(lambda change: None if self._quiet else on_growing(change["new"]), names="value")
+        self.widget = widgets.HBox([self.opacity, *self.flags.values(), self.growing])
         self.widget.add_class("snb-panel")
         self.widget.add_class("snb-display")
 
@@ -149,6 +156,12 @@ class DisplayPanel:
         self.opacity.value = display.opacity
         for field, flag in self.flags.items():
             flag.value = getattr(display, field)
+        self._quiet = False
+
+    def show_growing(self, on: bool) -> None:
+        """Show whether masks may grow beyond their cube."""
+        self._quiet = True
+        self.growing.value = on
         self._quiet = False
 
     def _flag(self, field: str, text: str, tooltip: str) -> widgets.ToggleButton:

@@ -93,8 +93,8 @@ class SliceView:
         stroke = [withStroke(linewidth=2.4, foreground=BACKGROUND, alpha=0.8)]
         self._outlines = LineCollection([], linewidths=1.4)
         self._cross = LineCollection([], colors=_CROSSHAIR, linewidths=0.8, alpha=0.75)
-        self._cube = LineCollection([], colors=_CUBE, linewidths=1.0, linestyles=(0, (5, 4)), alpha=0.9)
-        for lines in (self._outlines, self._cube, self._cross):
+        self._cubes = LineCollection([], colors=_CUBE, linewidths=1.0, linestyles=(0, (5, 4)), alpha=0.9)
+        for lines in (self._outlines, self._cubes, self._cross):
             self.axes.add_collection(lines, autolim=False)
         self._marks = {
             sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=stroke, ls="none")[0]
@@ -111,7 +111,7 @@ class SliceView:
             )
         ]
         self._title = self.axes.text(0.015, 0.985, "", ha="left", va="top", fontsize=11, **text)
-        self._cube_box: NDArray[np.float64] | None = None
+        self._boxes: list[NDArray[np.float64]] = []
         self._scale = self.axes.text(0.985, 0.03, "", ha="right", va="bottom", fontsize=10, **text)
         self._bar = self.axes.plot([], [], color=_LETTER, lw=2, transform=figure.transFigure, path_effects=stroke)[0]
 
@@ -177,7 +177,7 @@ class SliceView:
             self._draw_outlines(seen if display.contours else [])
             self._draw_clicks(clicks if display.prompts else [])
             self._draw_cross(cross if display.crosshair else None)
-            self._draw_cube()
+            self._draw_cubes()
             self._title.set_text(f"{self.name.capitalize()}  {self.index + 1} / {self.plane.slices}")
         self.canvas.draw_idle()
 
@@ -253,21 +253,19 @@ class SliceView:
             ]
         )
 
-    def set_cube(self, to_array: Transform | None, size: int = 0) -> None:
-        """Outline the network's cube, given by its affine to the array and its edge in voxels; None for no cube."""
-        if to_array is None:
-            self._cube_box = None
-            return
-        low, high = box((size, size, size))
-        self._cube_box = np.sort(to_array([low, high]), axis=0)  # its faces are parallel to the volume's
+    def set_cubes(self, cubes: Sequence[tuple[Transform, int]]) -> None:
+        """The network's cubes to outline, each by its affine to the array and its edge in voxels."""
+        # their faces are parallel to the volume's, so two corners say all
+        self._boxes = [np.sort(to_array(box((size,) * 3)), axis=0) for to_array, size in cubes]
 
-    def _draw_cube(self) -> None:
-        if self._cube_box is None or self.plane is None or not self.display.cube:
-            self._cube.set_segments([])
-            return
-        (c0, r0, s0), (c1, r1, s1) = np.sort(self.plane.to_array.inverse(self._cube_box), axis=0)
-        here = s0 <= self.index <= s1
-        self._cube.set_segments([[(c0, r0), (c1, r0), (c1, r1), (c0, r1), (c0, r0)]] if here else [])
+    def _draw_cubes(self) -> None:
+        lines = []
+        for corners in self._boxes if self.plane is not None and self.display.cube else ():
+            assert self.plane is not None
+            (c0, r0, s0), (c1, r1, s1) = np.sort(self.plane.to_array.inverse(corners), axis=0)
+            if s0 <= self.index <= s1:
+                lines.append([(c0, r0), (c1, r0), (c1, r1), (c0, r1), (c0, r0)])
+        self._cubes.set_segments(lines)
 
     def _draw_scale(self) -> None:
         width, height = self.canvas.shown_size
