@@ -70,14 +70,13 @@ def fetch(name: str) -> Path:
         The file in the cache. Nothing has opened it as a checkpoint yet.
 
     Raises:
-        DownloadError: unknown name, no connection, no space, or a file with another checksum (which is deleted).
+        DownloadError: unknown name, no connection, no space, or another checksum (the file is deleted unopened).
     """
     if name not in KNOWN:
         raise DownloadError(f"There is no known model {name!r}; known are: {', '.join(KNOWN)}.")
     known = KNOWN[name]
     found = cached(name)
-    if found is not None:
-        _check(found, known)
+    if found is not None and _sha256(found) == known.sha256:
         return found
 
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -97,8 +96,16 @@ def fetch(name: str) -> Path:
             f"{what} is not in the cache and the hub cannot be reached ({type(error).__name__}); connect to the "
             "internet, set HF_ENDPOINT to a mirror, or download the file elsewhere and give its path."
         ) from error
+    etag = str(metadata.etag)  # of a large file, its SHA-256
+    if len(etag) == len(known.sha256) and etag != known.sha256:
+        raise DownloadError(
+            f"The hub now holds another {what} (SHA-256 {etag}) than the one known here ({known.sha256}), so it was "
+            "not fetched; update this package, or download the file yourself and give its path."
+        )
     try:
-        blob = _blobs(known) / str(metadata.etag)
+        blob = _blobs(known) / etag
+        if found is not None and found.resolve() == blob.resolve():
+            blob.unlink()  # damaged on the disk: its name says what it should have been
         _download(url, metadata.size or known.megabytes * 10**6, known, blob)
         return Path(hf_hub_download(known.repository, known.filename))  # finds the data there, and links to it
     except DownloadError:
@@ -139,22 +146,19 @@ def _download(url: str, size: int, known: Published, blob: Path) -> None:
                     expected_size=size,
                     displayed_filename=known.filename,
                 )
-        _check(part, known)
+        found = _sha256(part)
+        if found != known.sha256:
+            part.unlink()
+            raise DownloadError(
+                f"{known.filename} from {known.repository} has the SHA-256 {found} instead of {known.sha256}, so it "
+                "was damaged or replaced on its way; it was deleted unopened: fetch it again, or from another endpoint."
+            )
         part.rename(blob)
 
 
-def _check(path: Path, known: Published) -> None:
-    """Compare a file with its checksum, and delete it if they differ."""
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == known.sha256:
-        return
-    path.resolve().unlink(missing_ok=True)  # a file in the cache is a link to its data: both must go
-    path.unlink(missing_ok=True)
-    raise DownloadError(
-        f"{known.filename} from {known.repository} has the SHA-256 {found} instead of {known.sha256}, so it was "
-        "damaged or replaced on its way; it was deleted unopened: fetch it again, or from another endpoint."
-    )
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _failure(what: str, known: Published, error: Exception) -> str:

@@ -125,6 +125,9 @@ class Model:
             raise ValueError(
                 f"Clicks must be points (N, 3) with labels (N,), got {tuple(points.shape)} and {tuple(labels.shape)}."
             )
+        n = self.spec.grid_size
+        if previous is not None and previous.shape != (1, 1, n, n, n):
+            raise ValueError(f"The previous logits must have the shape {(1, 1, n, n, n)}, got {tuple(previous.shape)}.")
 
         def answer(runner: Network | Graphs) -> Decoded:
             before = None if previous is None else previous.to(self.device)
@@ -139,7 +142,7 @@ class Model:
         with self._lock:
             while True:
                 try:
-                    with torch.inference_mode():
+                    with torch.no_grad():  # not inference mode: callers may change what they get in place
                         return compute(self._graphs or self.network)
                 except RuntimeError as error:
                     if not out_of_memory(error) or self.device.type == "cpu":

@@ -1,5 +1,6 @@
 """A server that speaks the Hugging Face Hub's download protocol, for one file."""
 
+import hashlib
 import http.server
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ class Hub:
 
     def __init__(self, repository: str, file: Path, *, corrupt: bool = False) -> None:
         self.repository, self.file, self.corrupt = repository, file, corrupt
+        self.etag = hashlib.sha256(file.read_bytes()).hexdigest()  # as the hub does for large files
         self.break_after: int | None = None
         self.always_break = False
         self.requests: list[tuple[str, str]] = []
@@ -44,7 +46,7 @@ class Hub:
                 start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
                 self.send_response(206 if asked else 200)
                 self.send_header("X-Repo-Commit", "0" * 40)
-                self.send_header("ETag", '"generated"')
+                self.send_header("ETag", f'"{hub.etag}"')
                 self.send_header("Accept-Ranges", "bytes")
                 self.send_header("Content-Length", str(size - start))
                 if asked:

@@ -97,6 +97,22 @@ def test_wrong_checksum_is_deleted_unopened(small_file: Path, tmp_path: Path) ->
         assert fetch(hub, tmp_path, good).returncode == 0  # and the next try starts clean
 
 
+def test_file_damaged_in_the_cache_is_fetched_again(small_file: Path, tmp_path: Path) -> None:
+    good = checksum(small_file)
+    with Hub(TURBO.repository, small_file) as hub:
+        path = Path(fetch(hub, tmp_path, good).stdout.strip())
+        path.resolve().write_bytes(b"damaged")
+        again = fetch(hub, tmp_path, good)
+        assert again.returncode == 0, again.stdout
+        assert checksum(Path(again.stdout.strip())) == good
+
+
+def test_another_file_on_the_hub_is_not_even_fetched(small_file: Path, tmp_path: Path) -> None:
+    with Hub(TURBO.repository, small_file) as hub:
+        assert "now holds another" in sentence(fetch(hub, tmp_path, "0" * 64))
+        assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000]
+
+
 def test_no_space(small_file: Path, tmp_path: Path) -> None:
     """A limit on the size of files is the nearest to a full disk that needs no privileges."""
     with Hub(TURBO.repository, small_file) as hub:

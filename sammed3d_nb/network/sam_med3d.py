@@ -101,7 +101,15 @@ class SamMed3D(Network):
         return self.answer(self.products(embedding), points, labels, None)
 
     def products(self, embedding: Tensor) -> Tensor:
-        """The decoder's click-independent products, kept for the last few cubes."""
+        """The decoder's click-independent products, kept for the last few cubes.
+
+        Raises:
+            ValueError: an embedding of another network.
+        """
+        shape = self.image_encoder.shape
+        expected = (1, shape.out, shape.grid, shape.grid, shape.grid)
+        if embedding.shape != expected:
+            raise ValueError(f"The embedding must have the shape {expected}, got {tuple(embedding.shape)}.")
         seen, products = self._products.get(id(embedding), (None, None))
         if seen is None or products is None or seen() is not embedding:  # an id may come back after its tensor died
             products = self.mask_decoder.image(embedding)
