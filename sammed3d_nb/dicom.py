@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
     if series is None and len(found) > 1:
         notes = (f"{folder.name} holds {len(found)} series; the largest is used: {_describe(chosen)}.",)
     image = read_file(chosen[0][0], alone=False) if len(chosen) == 1 else _read_series(name, chosen)
-    return ImageFile(image.image, name, image.modality, notes + image.warnings)
+    return replace(image, name=name, warnings=notes + image.warnings)
 
 
 def read_file(path: Path, *, alone: bool = True) -> ImageFile:
@@ -118,7 +118,7 @@ def read_file(path: Path, *, alone: bool = True) -> ImageFile:
     order = [frame.index for frame in grid.frames]
     if order != list(range(count)):
         image = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image)[order])
-    return ImageFile(_place(image, grid), stem(path), str(header.get("Modality", "")), grid.warnings)
+    return _image_file(image, grid, stem(path), header)
 
 
 def _read_series(name: str, files: list[tuple[Path, Any]]) -> ImageFile:
@@ -141,14 +141,16 @@ def _read_series(name: str, files: list[tuple[Path, Any]]) -> ImageFile:
             image = reader.Execute()
         except RuntimeError as error:
             raise VolumeError(f"{name} has a slice that is damaged or truncated; copy or export it again.") from error
-    return ImageFile(_place(image, grid), name, str(files[0][1].get("Modality", "")), grid.warnings)
+    return _image_file(image, grid, name, files[0][1])
 
 
-def _place(image: Any, grid: Grid) -> Any:
+def _image_file(image: Any, grid: Grid, name: str, header: Any) -> ImageFile:
+    """The voxels, put where the grid says."""
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection([float(d) for d in grid.direction.ravel()])
-    return image
+    series = str(header.get("SeriesInstanceUID", "")) or None
+    return ImageFile(image, name, str(header.get("Modality", "")), grid.warnings, series)
 
 
 def _grid(name: str, frames: list[Frame]) -> Grid:

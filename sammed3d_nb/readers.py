@@ -39,6 +39,7 @@ class ImageFile:
     name: str
     modality: str = ""
     warnings: tuple[str, ...] = ()
+    series: str | None = None
 
 
 def read_image(path: Path, *, series: str | None = None) -> ImageFile:

@@ -8,6 +8,7 @@ refused with one sentence, and what is usable but odd (a tilted gantry, disagree
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,7 @@ class Volume:
         modality: "CT", "MR", … as DICOM says; "CT" is also guessed when the smallest value is that of air in
             Hounsfield units; otherwise "".
         warnings: Sentences about the file that the user should see.
+        series: Which DICOM series it is, its SeriesInstanceUID; None for other files.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -50,6 +52,7 @@ class Volume:
     path: Path | None = None
     modality: str = ""
     warnings: tuple[str, ...] = ()
+    series: str | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -72,8 +75,16 @@ class Volume:
         """
         from sammed3d_nb.readers import read_image  # here, since readers raise errors with checks of this module
 
-        found = read_image(Path(path), series=series)
-        return cls(found.image, name=found.name, path=Path(path), modality=found.modality, warnings=found.warnings)
+        path = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib fails on a file that is called ~name
+        found = read_image(path, series=series)
+        return cls(
+            found.image,
+            name=found.name,
+            path=path,
+            modality=found.modality,
+            warnings=found.warnings,
+            series=found.series,
+        )
 
     @classmethod
     def from_array(

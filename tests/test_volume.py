@@ -102,6 +102,16 @@ def test_the_array_is_a_read_only_view_that_outlives_the_volume(tmp_path):
     assert len(junk) == 50
 
 
+def test_a_path_from_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    path = write(tmp_path, make_image())
+    volume = Volume.read("~/image.nii.gz")
+    assert (volume.path, volume.series) == (path, None)
+    with pytest.raises(VolumeError, match=r"~draft\.nii does not exist"):
+        Volume.read("~draft.nii")
+
+
 def test_big_endian_files_read_as_the_same_numbers(tmp_path):
     image = make_image()
     data = sitk.GetArrayFromImage(image)

@@ -194,6 +194,8 @@ def test_the_largest_series_or_the_named_one(tmp_path):
         named = Volume.read(tmp_path / "a", series=name)
         assert named.size == (10, 8, 3)
         assert named.warnings == ()
+        assert named.series == "1.2.1"
+    assert volume.series == "1.2.2"
     sentence = refusal(tmp_path / "a", series="9.9")
     assert "a has no series '9.9'" in sentence
     assert "1.2.1 (number 1, Scout, 3 files)" in sentence
@@ -330,6 +332,7 @@ def test_an_enhanced_file(tmp_path):
     np.testing.assert_allclose(volume.origin, (-30, 12.5, 100))
     assert volume.modality == "CT"
     assert volume.name == "e"
+    assert volume.series == "1.2.3.9"
     assert Volume.read(write_enhanced(tmp_path / "e.dcm").parent).size == (10, 8, 6)
 
 
