@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,6 +160,11 @@ class Volume:
         matrix.flags.writeable = False
         return matrix
 
+    @property
+    def file_stem(self) -> str:
+        """The name, for file names: what file systems refuse, e.g. the slash of "ABD/PEL 5.0", becomes "_"."""
+        return re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", self.name).strip(". ") or "volume"
+
     @cached_property
     def voxel_to_lps(self) -> Transform:
         """From voxel indices (i, j, k) to LPS mm."""
@@ -191,27 +197,31 @@ class Volume:
         """Write a mask or label map with this volume's geometry.
 
         Args:
-            mask: Integers or booleans, shape (z, y, x) as ``array``.
+            mask: Whole numbers from 0 or booleans, shape (z, y, x) as ``array``; stored in the smallest unsigned type
+                that holds them.
             path: Ends in .nii, .nii.gz, .nrrd, .mha or .mhd; the suffix chooses the format.
 
         Returns:
             The path written.
 
         Raises:
-            VolumeError: Another shape, another suffix, or a place that cannot be written.
+            VolumeError: Another shape, type or suffix, the volume's own file, or a place that cannot be written.
         """
         from sammed3d_nb.readers import quiet
 
-        path = Path(path)
-        check_mask_path(path)
+        path = Path(os.path.expanduser(path))  # noqa: PTH111  as in ``read``
+        check_mask_path(path, self.path)
         values = np.asarray(mask)
         if values.shape != self.array.shape:
             raise VolumeError(
                 f"The mask has shape {values.shape}; {self.name} has {self.array.shape} (z, y, x), and they must match."
             )
-        if values.dtype == np.bool_:
-            values = values.astype(np.uint8)
-        image = sitk.GetImageFromArray(values)
+        if values.dtype.kind not in "biu" or values.min() < 0:
+            raise VolumeError(
+                f"The mask holds {values.dtype} numbers from {values.min()}; expected booleans or whole numbers from 0:"
+                " compare it with a threshold first."
+            )
+        image = sitk.GetImageFromArray(values.astype(np.min_scalar_type(int(values.max()))))
         image.CopyInformation(self.image)
         # written beside it first, so that a full disk leaves an older mask whole; .mhd names its second file inside
         suffix = next(suffix for suffix in reversed(_MASK_SUFFIXES) if path.name.lower().endswith(suffix))
@@ -312,9 +322,20 @@ def refuse_not_finite(name: str, voxels: int, nans: int, infinite: int) -> None:
         )
 
 
-def check_mask_path(path: Path) -> None:
-    """Refuse a path that ``Volume.write_mask`` could not write, before any work is done."""
+def check_mask_path(path: Path, source: Path | None = None) -> None:
+    """Refuse a path that ``Volume.write_mask`` could not write, before any work is done; see ``check_not_source``."""
     if not path.name.lower().endswith(_MASK_SUFFIXES):
         raise VolumeError(f"{path.name} ends in no known mask format; use one of {', '.join(_MASK_SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
         raise VolumeError(f"The folder {path.absolute().parent} does not exist; make it first or choose another.")
+    check_not_source(path, source)
+
+
+def check_not_source(path: Path, source: Path | None) -> None:
+    """Refuse to write over the image file, or over a slice of the DICOM folder, that a volume is read from."""
+    from sammed3d_nb.dicom import is_dicom
+
+    if source is None or not source.exists() or not path.is_file():
+        return
+    if path.samefile(source) or (source.resolve() in path.resolve().parents and is_dicom(path)):
+        raise VolumeError(f"{path} is the image itself and would be overwritten; choose another name.")

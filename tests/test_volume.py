@@ -218,6 +218,55 @@ def test_masks_that_cannot_be_written_are_refused(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.nii.gz", "taken.nii"]
 
 
+def test_masks_are_stored_in_the_smallest_unsigned_type(tmp_path):
+    volume = Volume.read(write(tmp_path, make_image()))
+    for kind, largest, expected in (
+        (np.int64, 200, np.uint8),
+        (np.int64, 300, np.uint16),
+        (np.int16, 1, np.uint8),
+        (np.uint32, 70_000, np.uint32),
+    ):
+        labels = (volume.array > 50).astype(kind) * kind(largest)
+        written = Volume.read(volume.write_mask(labels, tmp_path / "m.nii.gz"))
+        assert written.array.dtype == expected
+        assert np.array_equal(written.array, labels)
+
+
+@pytest.mark.parametrize(
+    ("mask", "part"),
+    [
+        (np.full((5, 6, 7), 0.5), r"float64 numbers from 0\.5; expected booleans or whole numbers"),
+        (np.full((5, 6, 7), -1, np.int8), r"int8 numbers from -1; expected"),
+    ],
+)
+def test_masks_of_other_numbers_are_refused(tmp_path, mask, part):
+    volume = Volume.read(write(tmp_path, make_image()))
+    with pytest.raises(VolumeError, match=part):
+        volume.write_mask(mask, tmp_path / "m.nii.gz")
+    assert not (tmp_path / "m.nii.gz").exists()
+
+
+def test_a_mask_never_overwrites_its_image(tmp_path):
+    path = write(tmp_path, make_image())
+    content = path.read_bytes()
+    volume = Volume.read(path)
+    (tmp_path / "link.nii.gz").symlink_to(path)
+    for same in (path, tmp_path / "." / "image.nii.gz", tmp_path / "link.nii.gz"):
+        with pytest.raises(VolumeError, match=r"is the image itself and would be overwritten; choose another name\."):
+            volume.write_mask(volume.array > 50, same)
+    assert path.read_bytes() == content
+    volume.write_mask(volume.array > 50, tmp_path / "mask.nii.gz")
+    volume.write_mask(volume.array > 50, tmp_path / "mask.nii.gz")  # an older mask is replaced
+
+
+def test_the_file_stem_is_safe_in_file_names(tmp_path):
+    stems = {"ABD/PEL 5.0": "ABD_PEL 5.0", 'a\\b:c*"<d>|?': "a_b_c___d___", "../..": "_", "": "volume"}
+    for name, stem in stems.items():
+        volume = Volume.from_array(np.zeros((2, 3, 4), np.int16), (1, 1, 1), name=name)
+        assert (volume.name, volume.file_stem) == (name, stem)
+        (tmp_path / f"{volume.file_stem}.txt").touch()
+
+
 def test_a_mask_that_fails_to_be_written_leaves_the_older_one_whole(tmp_path):
     import resource
 
