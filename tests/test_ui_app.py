@@ -194,7 +194,10 @@ def test_a_double_click_is_one_click(app) -> None:
 def test_the_wheel_scrolls_one_slice_and_links_the_views(app) -> None:
     axial = Browser(app, "axial")
     start = app.views.cross
-    axial.mouse("scroll", 100, 100, step=1, guiEvent={"deltaY": -100})
+    axial.mouse("motion_notify", 250, 300)
+    under = app.chain._hovered.trace["voxel"].point
+    axial.mouse("scroll", 250, 300, step=1, guiEvent={"deltaY": -100})
+    assert app.chain._hovered.trace["voxel"].point == (*under[:2], under[2] - 1), "another voxel under a still mouse"
     i, j, k = app.views.cross
     assert (i, j) == start[:2]
     assert k == start[2] - 1, "superior, and this volume's k runs down"
@@ -386,6 +389,19 @@ def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
     app.views.redraw()
     assert app.views.views["axial"]._cubes.get_segments()
     assert (axial.picture() != plain).any()
+
+
+def test_what_is_under_the_mouse_stays_in_view_until_the_click_is_answered(app) -> None:
+    axial = Browser(app, "axial")
+    app.views.move_to(BALL)
+    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(BALL))
+    shown = app.chain._html.value
+    assert "Under the cursor" in shown
+    with app._lock:
+        app._refresh()
+    assert app.chain._html.value == shown
+    axial.click(BALL)
+    assert "Positive click" in app.chain._html.value
 
 
 def test_what_the_model_has_to_say_is_shown(app) -> None:

@@ -98,8 +98,9 @@ class ChainPanel:
 
     def click(self, path: ClickPath | None) -> None:
         """Show the last click; None when there is none."""
-        self.clicked, self._hovered = path, None
-        self._render()
+        if path != self.clicked:  # else what is under the cursor stays in view
+            self.clicked, self._hovered = path, None
+            self._render()
 
     def hover(self, path: ClickPath | None) -> None:
         """Preview what is under the cursor; None to go back to the last click."""

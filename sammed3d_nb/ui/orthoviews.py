@@ -135,10 +135,10 @@ class OrthoViews:
             view.set_cubes(cubes)
 
     def redraw(self, names: Iterable[str] = PLANES) -> None:
-        """Compose some views anew."""
+        """Compose some views anew, the one under the mouse first."""
         cross = None if self.volume is None else self.cross
         with self._lock:
-            for name in names:
+            for name in sorted(names, key=lambda name: name != self.active):
                 self.views[name].draw(self.objects, self.clicks, cross)
 
     def arrange(self, width: int, height: int, *, large: str | None = None) -> None:
@@ -230,8 +230,12 @@ class OrthoViews:
             return
         if self._drag is not None:
             self._dragged(view, pointer)
-            return
-        hovered = (view.name, pointer.voxel)
+        else:
+            self._look_under(pointer)
+
+    def _look_under(self, pointer: Pointer) -> None:
+        """Report the voxel under the cursor if it is another one."""
+        hovered = (pointer.plane, pointer.voxel)
         if hovered != self._hovered:
             self._hovered = hovered
             self._on_hover(pointer if pointer.inside else None)
@@ -270,6 +274,9 @@ class OrthoViews:
             self.redraw([view.name])
         else:
             self.scroll(1 if up else -1, view.name)
+        moved = view.pointer_at(*pointer.canvas[:2])  # the mouse has not moved, but another voxel is under it
+        if moved is not None:
+            self._look_under(moved)
 
     def _enter(self, view: SliceView, event: Any) -> None:
         self.active = view.name

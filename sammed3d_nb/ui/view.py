@@ -183,22 +183,30 @@ class SliceView:
 
     def pointer(self, event: Any) -> Pointer | None:
         """A mouse event as a `Pointer`; None before there is a volume."""
-        if self.plane is None or event.inaxes is None or event.xdata is None:
+        if event.inaxes is None or event.xdata is None:
+            return None
+        button = getattr(event, "button", None)  # "up" and "down" for the wheel
+        modifiers = frozenset(getattr(event, "modifiers", ()))
+        return self.pointer_at(*self.canvas.position(event), button if isinstance(button, int) else 0, modifiers)
+
+    def pointer_at(
+        self, x: float, y: float, button: int = 0, modifiers: frozenset[str] = frozenset()
+    ) -> Pointer | None:
+        """The mouse at device pixels `x` right and `y` down, over what is shown now."""
+        if self.plane is None:
             return None
         chain = TransformChain([self.canvas.to_plane(self.axes), self.plane.to_array])
-        x, y = self.canvas.position(event)
         canvas = (x, y, float(self.index))  # the slice shown now goes on record
         column, row, _ = chain[0](canvas)
         voxel = self.plane.to_voxel(column, row, self.index)
         rows, columns = self.plane.shape
-        button = getattr(event, "button", None)  # "up" and "down" for the wheel
         return Pointer(
             plane=self.name,
             canvas=canvas,
             voxel=voxel,
             chain=TransformChain(chain, bounds={"plane": box((columns, rows, self.plane.slices))}),
-            button=button if isinstance(button, int) else 0,
-            modifiers=frozenset(getattr(event, "modifiers", ())),
+            button=button,
+            modifiers=modifiers,
             inside=-0.5 <= column < columns - 0.5 and -0.5 <= row < rows - 0.5,
         )
 
