@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,19 +67,24 @@ def is_dicom(path: Path) -> bool:
     if head[128:132] == b"DICM":
         return True
     # old files without preamble begin with a tag of a low group in little-endian order
-    return head[:2] in (b"\x08\x00", b"\x02\x00") and "Rows" in (_header(path) or ())
+    return head[:2] in (b"\x08\x00", b"\x02\x00") and "Rows" in _header(path)
 
 
 def read_folder(folder: Path, series: str | None) -> ImageFile:
     """Read the largest DICOM series below a folder, or the one asked for by UID, number or description."""
     found: dict[str, list[Any]] = defaultdict(list)
+    damaged: dict[str, list[Path]] = defaultdict(list)  # "" where the series cannot be read
     others = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        header = _image_header(path) if is_dicom(path) else {}
-        if "Rows" in header:
-            found[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+        header = _header(path) if is_dicom(path) else None
+        if header is not None and "Rows" in header:
+            found[_series(header)].append((path, header))
+        elif header is not None and _is_damaged(header):
+            damaged[_series(header)].append(path)
         else:
             others.append(path.name)
+    if not found and damaged:
+        raise _truncated(next(iter(damaged.values()))[0])
     if not found:
         count = "1 other file" if len(others) == 1 else f"{len(others)} other files"
         holds = f"holds {count} ({', '.join(others[:3])})" if others else "is empty"
@@ -89,16 +95,29 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
         chosen = _named(found, series, folder)
     first = chosen[0][1]
     name = str(first.get("SeriesDescription", "") or folder.resolve().name)
+    if _series(first) and damaged[_series(first)]:
+        raise _truncated(damaged[_series(first)][0])
     notes: tuple[str, ...] = ()
     if series is None and len(found) > 1:
-        notes = (f"{folder.name} holds {len(found)} series; the largest is used: {_describe(chosen)}.",)
-    image = read_file(chosen[0][0], alone=False) if len(chosen) == 1 else _read_series(name, chosen)
+        notes += (f"{folder.name} holds {len(found)} series; the largest is used: {_describe(chosen)}.",)
+    shown = ", ".join(path.name for path in damaged[""][:3])
+    left_out = f"holds damaged DICOM files, which are left out: {len(damaged[''])} ({shown})"
+    if shown:
+        notes += (f"{folder.name} {left_out}.",)
+    try:
+        image = read_file(chosen[0][0], alone=False) if len(chosen) == 1 else _read_series(name, chosen)
+    except VolumeError as error:
+        if shown:  # perhaps they are what the series lacks
+            raise VolumeError(f"{str(error).removesuffix('.')}; {folder.name} {left_out}.") from error
+        raise
     return replace(image, name=name, warnings=notes + image.warnings)
 
 
 def read_file(path: Path, *, alone: bool = True) -> ImageFile:
     """Read one DICOM file that holds a whole volume (enhanced multi-frame)."""
-    header = _image_header(path)
+    header = _header(path)
+    if _is_damaged(header):
+        raise _truncated(path)
     if "Rows" not in header:
         raise VolumeError(f"{path.name} is DICOM but holds no image ({_kind(header)}); {_EXPECTED}.")
     _check_channels(path.name, header)
@@ -149,8 +168,7 @@ def _image_file(image: Any, grid: Grid, name: str, header: Any) -> ImageFile:
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection([float(d) for d in grid.direction.ravel()])
-    series = str(header.get("SeriesInstanceUID", "")) or None
-    return ImageFile(image, name, str(header.get("Modality", "")), grid.warnings, series)
+    return ImageFile(image, name, str(header.get("Modality", "")), grid.warnings, _series(header) or None)
 
 
 def _grid(name: str, frames: list[Frame]) -> Grid:
@@ -186,7 +204,8 @@ def _grid(name: str, frames: list[Frame]) -> Grid:
             f" {frames[at + 1].label} at {heights[at]:.2f} mm), as in a 4-D series or with copied files;"
             " expected one slice per position: keep one time point."
         )
-    tolerance = max(0.02 * usual, 0.101)  # mm; positions are often rounded to 0.1 mm
+    # positions are often rounded to 0.1 mm; a missing slice makes a gap of twice the usual one
+    tolerance = min(max(0.02 * usual, 0.101), 0.5 * usual)
     odd = np.flatnonzero(np.abs(gaps - usual) > tolerance)
     if odd.size:
         raise VolumeError(_gap_sentence(name, frames, heights, odd, usual))
@@ -284,9 +303,10 @@ def _group(sequence: Any, index: int) -> Any:
 
 
 def _header(path: Path) -> Any:
-    """The tags needed here, or None when pydicom cannot read the file."""
+    """The tags needed here; of a damaged file only its kind and series, where these can be read."""
     import pydicom
 
+    header = pydicom.Dataset()
     log = logging.getLogger("pydicom")
     level = log.level
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():  # odd values in tags unused here
@@ -296,19 +316,26 @@ def _header(path: Path) -> Any:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
             for _ in header.iterall():  # pydicom converts values on first use: let damage show here
                 pass
+            if "Rows" in header:
+                _voxels(header)
         except Exception:  # whatever a damaged file makes pydicom stumble over
-            return None
+            kept = pydicom.Dataset()
+            for keyword in ("SOPClassUID", "SeriesInstanceUID"):
+                with suppress(Exception):
+                    setattr(kept, keyword, header[keyword].value)
+            header = kept
         finally:
             log.setLevel(level)
-    return header if "Rows" in header or "SOPClassUID" in header else None
-
-
-def _image_header(path: Path) -> Any:
-    """The header of a DICOM file; one that ends before it tells the image's size is truncated."""
-    header = _header(path)
-    if header is None or ("Rows" not in header and "Image Storage" in _kind(header)):
-        raise VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
     return header
+
+
+def _is_damaged(header: Any) -> bool:
+    """Whether this is the header of an image, or of nobody knows what, that ends before it tells the image's size."""
+    return "Rows" not in header and ("Image Storage" in _storage(header) or not _storage(header))
+
+
+def _truncated(path: Path) -> VolumeError:
+    return VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
 
 
 def _check_channels(name: str, header: Any) -> None:
@@ -355,5 +382,16 @@ def _voxels(header: Any) -> int:
     return int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames", 1) or 1)
 
 
+def _series(header: Any) -> str:
+    return str(header.get("SeriesInstanceUID", ""))
+
+
+def _storage(header: Any) -> str:
+    """What kind of DICOM object it is, in the standard's words, or ""; a DICOMDIR tells it in its file meta alone."""
+    meta = getattr(header, "file_meta", None) or {}
+    uid = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    return str(getattr(uid, "name", ""))
+
+
 def _kind(header: Any) -> str:
-    return str(getattr(header.get("SOPClassUID", None), "name", "") or header.get("Modality", "unknown kind"))
+    return _storage(header) or str(header.get("Modality", "unknown kind"))
