@@ -24,6 +24,7 @@ _UNITS_IN_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, mm, micrometr
 _NIFTI_TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
+_MILLIMETRES = ("", "mm", "millimeter", "millimeters", "millimetre", "millimetres")
 _ITK_TOLERANCE = 2e-4  # beyond it ITK does not accept an sform (found by trial, ITK 5.4)
 _COLOUR_AND_COMPLEX = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA"}
 _METAIMAGE_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
@@ -192,7 +193,7 @@ def check_nifti_geometry(path: Path, head: bytes, image: Any) -> tuple[str, ...]
 
 
 def check_nrrd(path: Path) -> tuple[str, ...]:
-    """Refuse bad spacing and missing data files; tell when there is no orientation."""
+    """Refuse bad spacing, other units than mm and missing data files; tell when there is no orientation."""
     fields, name = _nrrd_fields(path), path.name
     vectors = [
         [float(n) for n in text.split(",")] for text in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
@@ -201,6 +202,12 @@ def check_nrrd(path: Path) -> tuple[str, ...]:
     steps = steps or [float(n) for n in fields.get("spacings", "").split() if n.lower() != "nan"]
     if len(steps) == 3:
         check_geometry(name, steps, np.eye(3), (0, 0, 0))
+    units = fields.get("space units") or ("" if vectors else fields.get("units", ""))
+    others = [unit for unit in re.findall(r'"([^"]*)"', units)[:3] if unit.strip().lower() not in _MILLIMETRES]
+    if others:
+        raise VolumeError(
+            f"{name} states its spacing in {others[0]}; expected mm, which 3-D images use: convert it first."
+        )
     detached = fields.get("data file") or fields.get("datafile")
     if detached and not detached.startswith("LIST") and "%" not in detached:
         _expect_file(path, path.parent / detached)

@@ -217,6 +217,23 @@ def test_nrrd_spacing_that_is_not_positive(tmp_path, capfd):
         assert f"spacing 1.5 × {value} × 3 mm" in refusal(path, capfd)
 
 
+def test_nrrd_units_other_than_mm(tmp_path, capfd):
+    path = write(tmp_path, "a.nrrd", useCompression=False)
+    content = path.read_bytes()
+    for unit in ("mm", "cm", "um"):
+        field = f'space units: "{unit}" "{unit}" "{unit}"\n'.encode()
+        path.write_bytes(content.replace(b"kinds:", field + b"kinds:"))
+        if unit == "mm":
+            assert Volume.read(path).spacing == (1.5, 2.0, 3.0)
+        else:
+            assert f"a.nrrd states its spacing in {unit}; expected mm" in refusal(path, capfd)
+    header = (
+        b'NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\nspacings: 1 1 1\nunits: "cm" "cm" "cm"\n\n'
+    )
+    path.write_bytes(header + bytes(24))
+    assert "in cm" in refusal(path, capfd)
+
+
 def test_axes_that_are_not_perpendicular(tmp_path, capfd):
     path = patch(write(tmp_path, "a.nii"), 284, "f", 0.4)  # srow_x[1]
     patch(path, 252, "h", 0)  # no qform
