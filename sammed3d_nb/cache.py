@@ -1,4 +1,4 @@
-"""Embeddings by cube: least recently used goes first, bounded in bytes, each computed once."""
+"""Embeddings by cube: the least recently used goes first, bounded in bytes, each computed once."""
 
 import threading
 from collections import OrderedDict
@@ -15,11 +15,14 @@ class EmbeddingCache:
     """Safe to use from several threads: who asks for a cube that is being encoded waits for that one encoding.
 
     Args:
-        limit: Bytes to hold; the newest embedding is held even if it is larger.
+        limit: Bytes to hold.
+        least: Newest embeddings to hold even if they are larger than that, so that an object that needs several cubes
+            does not push out its own.
     """
 
-    def __init__(self, limit: int = LIMIT_BYTES) -> None:
+    def __init__(self, limit: int = LIMIT_BYTES, *, least: int = 1) -> None:
         self.limit = limit
+        self.least = least
         self._lock = threading.Lock()
         self._embeddings: OrderedDict[Cube, Future[Any]] = OrderedDict()
 
@@ -45,16 +48,11 @@ class EmbeddingCache:
         with self._lock:
             return cube in self._embeddings
 
-    def clear(self) -> None:
-        """Forget every embedding, e.g. when another model takes over."""
-        with self._lock:
-            self._embeddings.clear()
-
     def _shrink(self) -> None:
         with self._lock:
             sizes = {cube: _bytes(future.result()) for cube, future in self._embeddings.items() if _done(future)}
             total = sum(sizes.values())
-            for cube in list(sizes)[:-1]:
+            for cube in list(sizes)[: -self.least]:
                 if total <= self.limit:
                     break
                 total -= sizes[cube]

@@ -255,7 +255,7 @@ class Cube:
         to_grid = theirs.then(self.to_ras.inverse).then(grid_to_cube(n, self.size).inverse)
         carried = sitk.Resample(
             _image(values), (n,) * 3, _itk(to_grid), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY,
-            beyond or 0.0, sitk.sitkFloat32, beyond is None,
+            0.0 if beyond is None else beyond, sitk.sitkFloat32, beyond is None,
         )  # fmt: skip
         return np.ascontiguousarray(sitk.GetArrayViewFromImage(carried).transpose())
 

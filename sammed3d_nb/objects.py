@@ -1,11 +1,13 @@
 """What a session holds: named objects, the result of each click, and the states that undo returns to."""
 
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed3d_nb.cube import Cube
+from sammed3d_nb.errors import UserError
 from sammed3d_nb.predictor import Click, Prediction
 from sammed3d_nb.region import LocalMask
 from sammed3d_nb.spaces import Trace
@@ -27,8 +29,12 @@ class Result:
         clicks: All clicks of the object so far.
         cube: The cube that answered the click.
         cubes: Every cube that was asked for the mask.
-        seconds: Time spent on "encode", "decode" and "home".
-        embedding_reused: Whether the cube's embedding was there before the click.
+        seconds: Time spent on "encode", "decode", "home" (bringing the mask home) and "other".
+        embedding_reused: Whether no cube had to be encoded.
+        model: Name and SHA-256 (or None) of the model that answered.
+        grow: Whether neighbouring cubes could be asked.
+        adapt: Whether finer and coarser cubes could be asked.
+        spared: What was left out of the mask because it belongs to locked objects.
     """
 
     local: LocalMask
@@ -41,6 +47,10 @@ class Result:
     cubes: tuple[Cube, ...]
     seconds: dict[str, float]
     embedding_reused: bool
+    model: tuple[str, str | None]
+    grow: bool
+    adapt: bool
+    spared: LocalMask
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -55,12 +65,12 @@ class SegmentedObject:
     Attributes:
         name: Unique in its session.
         colour: ``#rrggbb``.
-        locked: Whether later objects must leave its voxels alone, and clicks are refused.
+        local: Its mask, stored only where it lies.
+        locked: Whether later objects must leave its voxels alone, and changes of it are refused.
         visible: Whether to draw it.
         clicks: In order.
-        local: Its mask, stored only where it lies.
-        result: The answer to its last click; None before the first one and after resuming from a record.
-        spared: Names of the locked objects whose voxels the mask leaves alone.
+        result: The answer to its last click; None before the first one.
+        prediction: What to go on from at the next click; None if it has to be computed again.
     """
 
     name: str
@@ -70,7 +80,6 @@ class SegmentedObject:
     visible: bool = True
     clicks: tuple[Click, ...] = ()
     result: Result | None = None
-    spared: tuple[str, ...] = ()
     prediction: Prediction | None = field(default=None, repr=False)
 
     @property
@@ -90,6 +99,42 @@ class State:
 
     objects: tuple[SegmentedObject, ...]
     current: int
+
+    def index(self, name: str) -> int:
+        """Number of the object of this name.
+
+        Raises:
+            UserError: There is none.
+        """
+        names = [item.name for item in self.objects]
+        if name not in names:
+            raise UserError(f"There is no object “{name}”; there are {', '.join(f'“{known}”' for known in names)}.")
+        return names.index(name)
+
+    def free_name(self, name: str | None) -> str:
+        """The name, if no object has it; without one, the first free “object n”.
+
+        Raises:
+            UserError: It is empty or taken.
+        """
+        taken = {item.name for item in self.objects}
+        if name is None:
+            return next(f"object {n}" for n in count(len(taken) + 1) if f"object {n}" not in taken)
+        if not name.strip():
+            raise UserError("An object needs a name; type one.")
+        if name in taken:
+            raise UserError(f"There is an object “{name}” already; select it or choose another name.")
+        return name
+
+    @property
+    def free_colour(self) -> str:
+        """The first of the colours that is used least."""
+        used = [item.colour for item in self.objects]
+        return min(COLOURS, key=used.count)
+
+    def having(self, index: int, item: SegmentedObject) -> "State":
+        """The state with another object in place of one."""
+        return replace(self, objects=(*self.objects[:index], item, *self.objects[index + 1 :]))
 
     def cooled(self) -> "State":
         """The state without its logits, which are large and can be computed again from the clicks."""

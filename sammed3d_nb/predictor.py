@@ -3,10 +3,9 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from sammed3d_nb import zoom
@@ -59,12 +58,12 @@ class Prediction:
     """What the network makes of an object's clicks.
 
     Attributes:
-        pieces: The cubes asked, the newest clicked one first in `active`.
+        pieces: The cubes asked.
         active: Number of the piece that answered the last click.
         mask: On the volume's own grid.
         quality: The network's own estimate of the mask's IoU in the active cube.
-        seconds: Time spent on "encode", "decode" and "home".
-        embedding_reused: Whether the active cube's embedding was there before the click.
+        seconds: Time spent on "encode", "decode", "home" (bringing the mask home) and "other".
+        embedding_reused: Whether no cube had to be encoded.
     """
 
     pieces: tuple[Piece, ...]
@@ -95,73 +94,93 @@ class Predictor:
         self.model = model
         self.grow = grow
         self.adapt = adapt
-        self.cache = EmbeddingCache()
+        self.cache = EmbeddingCache(least=MOST_CUBES + 2)
 
-    def first_cube(self, ijk: Index) -> Cube:
-        """The cube that a first click at a voxel would use."""
+    def cube_for(self, ijk: ArrayLike, before: Prediction | None) -> Cube:
+        """The cube that would be asked first about a click at voxel (i, j, k), after the prediction `before`."""
+        piece = self._holding(ijk, before)
+        if piece is not None:
+            return piece.cube
         spec = self.model.spec
         spacing = spec.spacing_mm
         if self.adapt and spec.spacing_range_mm[0] < spacing:
             spacing = zoom.first_spacing(self.volume, spacing, spec.spacing_range_mm[0])
         return Cube.at(self.volume, ijk, spacing=spacing, size=spec.cube_size)
 
-    def encode(self, cube: Cube) -> tuple[Any, bool]:
-        """The cube's embedding, and whether it was known; safe from any thread."""
-        return self.cache.get(cube, lambda: self.model.encode(self.model.prepare(cube.sample(self.volume))))
+    def prepare(self, clicks: Sequence[Click], before: Prediction | None) -> None:
+        """Encode what `predict` would need for the last of these clicks; safe from any thread."""
+        self._answer(_Run(self, clicks), before)
 
     def predict(self, clicks: Sequence[Click], before: Prediction | None = None) -> Prediction:
         """Answer the last of an object's clicks.
 
         Args:
             clicks: All clicks of the object so far, at least one.
-            before: What was predicted from all but the last one.
+            before: What was predicted from all but the last one; without it they are all run through again.
         """
-        if before is None and len(clicks) > 1:
-            before = self.predict(clicks[:-1])
+        if before is None:
+            for count in range(1, len(clicks)):
+                before = self._step(clicks[:count], before)
+        return self._step(clicks, before)
+
+    def _step(self, clicks: Sequence[Click], before: Prediction | None) -> Prediction:
+        started = time.perf_counter()
         run = _Run(self, clicks)
-        kept = [] if before is None else [piece for piece in before.pieces if not piece.grown]
-        newest = None if before is None else before.pieces[before.active]
-        holding = next((p for p in [newest, *kept] if p and p.cube.holds(self.volume, clicks[-1].ijk)), None)
-        prompt: NDArray[np.float32] | None = None
-        if holding is not None:
-            cube, prompt = holding.cube, holding.logits
-            kept = [piece for piece in kept if piece.cube != cube]
-        else:
-            cube = self.first_cube(clicks[-1].ijk)
-            if newest is not None:
-                prompt = newest.cube.carry(newest.logits, cube, beyond=UNKNOWN)
-        logits, quality, reused = run.ask(cube, prompt)
-        if self.adapt and not kept:
-            cube, logits, quality = run.zoom(cube, logits, quality)
-        pieces = [*kept, Piece(cube, logits)]
-        active = len(kept)
+        pieces, quality = self._answer(run, before)
+        active = len(pieces) - 1
         if self.grow:
             run.extend(pieces)
-        started = time.perf_counter()
+        homeward = time.perf_counter()
         mask = assemble(pieces, self.volume)
-        run.seconds["home"] = time.perf_counter() - started
-        return Prediction(tuple(pieces), active, mask, quality, run.seconds, reused)
+        run.seconds["home"] = time.perf_counter() - homeward
+        run.seconds["other"] = max(0.0, time.perf_counter() - started - sum(run.seconds.values()))
+        return Prediction(tuple(pieces), active, mask, quality, run.seconds, run.encoded == 0)
+
+    def _answer(self, run: "_Run", before: Prediction | None) -> tuple[list[Piece], float]:
+        """The clicked pieces, the one for the last click at the end, and its quality."""
+        ijk = run.clicks[-1].ijk
+        cube, holding = self.cube_for(ijk, before), self._holding(ijk, before)
+        earlier = () if before is None else before.pieces
+        kept = [piece for piece in earlier if not piece.grown and piece is not holding]
+        prompt = _prompt(earlier, cube) if holding is None else holding.logits
+        logits, quality = run.ask(cube, prompt)
+        if self.adapt and not kept:
+            cube, logits, quality = run.zoom(cube, logits, quality)
+        return [*kept, Piece(cube, logits)], quality
+
+    def _holding(self, ijk: ArrayLike, before: Prediction | None) -> Piece | None:
+        """The piece whose cube holds the voxel: the active one first, then other clicked ones, then grown ones."""
+        if before is None:
+            return None
+        others = sorted(before.pieces, key=lambda piece: piece.grown)
+        for piece in (before.pieces[before.active], *others):
+            if piece.cube.holds(self.volume, ijk):
+                return piece
+        return None
 
 
 class _Run:
     """The work for one click, with its stopwatch."""
 
     def __init__(self, predictor: Predictor, clicks: Sequence[Click]) -> None:
-        self.predictor = predictor
+        self.clicks = clicks
+        self.cache = predictor.cache
         self.volume = predictor.volume
         self.model = predictor.model
         self.voxels = np.array([click.ijk for click in clicks], dtype=np.float64)
         self.labels = np.array([int(click.positive) for click in clicks])
         self.seconds = {"encode": 0.0, "decode": 0.0}
+        self.encoded = 0
 
     def ask(
         self, cube: Cube, prompt: NDArray[np.float32] | None, extra: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float32], float, bool]:
+    ) -> tuple[NDArray[np.float32], float]:
         """The cube's logits and quality from all clicks inside it (and positive `extra` points, in cube index)."""
         import torch
 
         started = time.perf_counter()
-        embedding, known = self.predictor.encode(cube)
+        embedding, known = self.cache.get(cube, lambda: self.model.encode(self.model.prepare(cube.sample(self.volume))))
+        self.encoded += not known
         encoded = time.perf_counter()
         points = cube.from_voxel(self.volume)(self.voxels)
         inside = ((points >= -0.5) & (points < cube.size - 0.5)).all(axis=1)
@@ -173,19 +192,27 @@ class _Run:
         logits = decoded.logits[0, 0].cpu().numpy()
         self.seconds["encode"] += encoded - started
         self.seconds["decode"] += time.perf_counter() - encoded
-        return logits, float(decoded.quality.reshape(-1)[0]), known
+        return logits, float(decoded.quality.reshape(-1)[0])
 
     def zoom(self, cube: Cube, logits: NDArray[np.float32], quality: float) -> tuple[Cube, NDArray[np.float32], float]:
-        """Ask again with a finer or coarser cube while the mask calls for one."""
+        """Ask again with a finer or coarser cube while the mask calls for one and the answer gets no worse."""
         spacing_range = self.model.spec.spacing_range_mm
         positive = self.voxels[self.labels == 1]
         for _ in range(zoom.MOST if spacing_range[0] < spacing_range[1] else 0):
             target = zoom.wanted(cube, logits, self.volume, positive, spacing_range)
             if target is None or not all(target.holds(self.volume, voxel, margin=0) for voxel in positive):
                 break
-            prompt = cube.carry(logits, target, beyond=UNKNOWN)
-            cube, (logits, quality, _) = target, self.ask(target, prompt)
+            closer, score = self.ask(target, cube.carry(logits, target, beyond=UNKNOWN))
+            if self._hits(target, closer) < self._hits(cube, logits):
+                break
+            cube, logits, quality = target, closer, score
         return cube, logits, quality
+
+    def _hits(self, cube: Cube, logits: NDArray[np.float32]) -> int:
+        """How many clicks the logits agree with."""
+        cells = grid_to_cube(len(logits), cube.size).inverse(cube.from_voxel(self.volume)(self.voxels))
+        i, j, k = np.clip(np.rint(cells).astype(int), 0, len(logits) - 1).T
+        return int(((logits[i, j, k] > 0) == (self.labels == 1)).sum())
 
     def extend(self, pieces: list[Piece]) -> None:
         """Append neighbouring cubes while the mask touches a face beyond which the volume goes on."""
@@ -202,7 +229,7 @@ class _Run:
                 seed = _deepest(prompt > 0, target.size)
                 if seed is None:
                     continue
-                logits, _, _ = self.ask(target, prompt, seed)
+                logits, _ = self.ask(target, prompt, seed)
                 seen = piece.cube.carry(np.zeros_like(logits), target, beyond=1.0) < 0.5
                 if _dice(logits[seen] > 0, prompt[seen] > 0) >= AGREEMENT:
                     waiting.append(Piece(target, logits, grown=True))
@@ -228,13 +255,33 @@ def assemble(pieces: Sequence[Piece], volume: Volume) -> LocalMask:
         home = pieces[0].cube.logits_home(pieces[0].logits, volume, region)
         return LocalMask(home > 0, region, volume.size)
     blended = np.full(region.shape, np.nan, dtype=np.float32)
+    parts: list[Region] = []
     for piece in pieces:
         part = piece.cube.region(volume).intersection(region)
         home = piece.cube.logits_home(piece.logits, volume, part)
-        share = np.clip(piece.cube.logits_home(_ramp(piece.cube.size), volume, part), 0, 1)
-        target = blended[part.within(region).slices]
-        target[...] = np.where(np.isnan(target), home, target + share * (home - target))
+        before = blended[part.within(region).slices].copy()
+        for earlier in parts:
+            shared = part.intersection(earlier)
+            if 0 in shared.size:
+                continue
+            here = shared.within(part).slices
+            share = np.clip(piece.cube.logits_home(_ramp(piece.cube.size), volume, shared), 0, 1)
+            known = ~np.isnan(before[here])
+            home[here] = np.where(known, before[here] + share * (home[here] - before[here]), home[here])
+            before[here] = np.nan  # blended now; another earlier cube that overlaps here too must not fade it again
+        blended[part.within(region).slices] = home
+        parts.append(part)
     return LocalMask(blended > 0, region, volume.size)
+
+
+def _prompt(pieces: Sequence[Piece], target: Cube) -> NDArray[np.float32] | None:
+    """The mask so far as a prompt for another cube; later pieces win. None if there is none."""
+    prompt: NDArray[np.float32] | None = None
+    for piece in pieces:
+        carried = piece.cube.carry(piece.logits, target, beyond=np.nan)
+        prompt = np.full_like(carried, UNKNOWN) if prompt is None else prompt
+        prompt = np.where(np.isnan(carried), prompt, carried)
+    return prompt
 
 
 def _ramp(size: int) -> NDArray[np.float32]:
@@ -248,8 +295,10 @@ def _deepest(mask: NDArray[np.bool_], size: int) -> NDArray[np.float64] | None:
     """(1, 3) cube index of the cell furthest from the mask's border; None if the mask is empty."""
     if not mask.any():
         return None
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
-    cell = np.unravel_index(int(np.argmax(depth)), mask.shape)
+    step = max(1, len(mask) // 64)  # deep enough is good enough, and eight times faster
+    coarse = mask[::step, ::step, ::step] if mask[::step, ::step, ::step].any() else mask
+    depth = ndimage.distance_transform_edt(np.pad(coarse, 1))[1:-1, 1:-1, 1:-1]
+    cell = np.multiply(np.unravel_index(int(np.argmax(depth)), coarse.shape), len(mask) // len(coarse))
     return grid_to_cube(len(mask), size)([cell])
 
 

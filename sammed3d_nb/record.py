@@ -5,13 +5,13 @@ the stored masks at once; the network is asked again only when one of them is cl
 """
 
 import base64
+import contextlib
 import hashlib
 import json
-import os
-import tempfile
+import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sammed3d_nb
+from sammed3d_nb.cube import Cube
 from sammed3d_nb.errors import RecordError
-from sammed3d_nb.objects import SegmentedObject
+from sammed3d_nb.objects import Result, SegmentedObject
 from sammed3d_nb.predictor import Click, Predictor
 from sammed3d_nb.region import LocalMask, Region, triple
 from sammed3d_nb.session import Session
+from sammed3d_nb.spaces import Trace
 from sammed3d_nb.volume import Volume
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "sammed3d-nb session"
 VERSION = 1
+_PARTS = {"volume": dict, "model": dict, "options": dict, "objects": list, "current": str}
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class Replayed:
         name: The object.
         same: Whether every voxel of the mask is the same.
         dice: Overlap of both masks, 1 when they are the same.
+        note: A sentence if the mask was made with another model than the one that it was replayed with, else "".
     """
 
     name: str
     same: bool
     dice: float
+    note: str = ""
 
 
 def save(session: Session, path: Path) -> Path:
@@ -59,13 +64,19 @@ def save(session: Session, path: Path) -> Path:
         "volume": {
             "name": volume.name,
             "path": None if volume.path is None else str(volume.path.absolute()),
+            "series": volume.series,
             "fingerprint": volume.fingerprint,
             "size": volume.size,
             "spacing": volume.spacing,
             "origin": volume.origin,
             "direction": np.ravel(volume.direction).tolist(),
         },
-        "model": {"name": spec.name, "architecture": spec.architecture, "sha256": spec.sha256},
+        "model": {
+            "name": spec.name,
+            "architecture": spec.architecture,
+            "sha256": spec.sha256,
+            "source": spec.source,
+        },
         "options": {"grow": session.grow, "adapt": session.adapt},
         "current": session.current.name,
         "objects": [_described(item) for item in session.objects],
@@ -92,6 +103,9 @@ def load(path: Path) -> dict[str, Any]:
             f"{path.name} has record version {fields.get('version')}, this program reads {VERSION}; "
             f"use sammed3d-nb {fields.get('software', 'of that time')} for it."
         )
+    wrong = [name for name, kind in _PARTS.items() if not isinstance(fields.get(name), kind)]
+    if wrong:
+        raise RecordError(f"{path.name} is damaged (no {', '.join(wrong)}); take an older copy of it.")
     return fields
 
 
@@ -107,7 +121,7 @@ def resume(session: Session, path: Path) -> Session:
         objects = [_restored(item, session.volume) for item in fields["objects"]]
         names = [item.name for item in objects]
         session.restore(objects, names.index(fields["current"]))
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise RecordError(f"{path.name} is damaged ({error!r}); take an older copy of it.") from error
     return session
 
@@ -118,25 +132,27 @@ def replay(path: Path, *, volume: Volume, model: "Model") -> Iterator[Replayed]:
     Raises:
         RecordError: The file is no record, is damaged, or was made on another volume.
     """
-    fields = load(path)
-    saved = {item.name: item for item in resume(Session(volume, model), path).objects}
-    predictor = Predictor(volume, model, **fields["options"])
-    for item in saved.values():
-        again = predictor.predict(item.clicks).mask if item.clicks else item.local
-        for name in item.spared:
-            again = again.without(saved[name].local) if name in saved else again
-        first, second = item.local.full, again.full
+    spec = model.spec
+    for item in resume(Session(volume, model), path).objects:
+        again = item.local
+        if item.result is not None:
+            predictor = Predictor(volume, model, grow=item.result.grow, adapt=item.result.adapt)
+            again = predictor.predict(item.clicks).mask.without(item.result.spared)
+        shared = item.local.count - item.local.without(again).count
         total = item.local.count + again.count
-        shared = int(np.count_nonzero(first & second))
-        yield Replayed(item.name, np.array_equal(first, second), 2 * shared / total if total else 1.0)
+        made_with = item.result.model if item.result else (spec.name, spec.sha256)
+        note = "" if made_with[1] == spec.sha256 else f"made with another model file ({made_with[0]})"
+        yield Replayed(item.name, 2 * shared == total, 2 * shared / total if total else 1.0, note)
 
 
 def export(session: Session, path: Path) -> Path:
     """Write the label map and, beside it, a JSON file that names the labels."""
-    session.volume.write_mask(session.labels, path)
+    labels = session.labels
+    session.volume.write_mask(labels, path)
+    counts = np.bincount(labels.ravel(), minlength=len(session.objects) + 1)
     voxel_ml = float(np.prod(session.volume.spacing)) / 1000
     names = {
-        str(number): {"name": item.name, "colour": item.colour, "volume_ml": round(item.local.count * voxel_ml, 3)}
+        str(number): {"name": item.name, "colour": item.colour, "volume_ml": round(counts[number] * voxel_ml, 3)}
         for number, item in enumerate(session.objects, start=1)
     }
     _write(
@@ -146,40 +162,84 @@ def export(session: Session, path: Path) -> Path:
 
 
 def _described(item: SegmentedObject) -> dict[str, Any]:
-    mask = item.local
     return {
         "name": item.name,
         "colour": item.colour,
         "locked": item.locked,
         "visible": item.visible,
         "clicks": [{"ijk": click.ijk, "positive": click.positive} for click in item.clicks],
-        "spared": item.spared,
-        "quality": item.quality,
-        "trace": None if item.result is None else item.result.trace.to_dict(),
-        "mask": {
-            "start": mask.region.start,
-            "size": mask.region.size,
-            "bits": base64.b64encode(zlib.compress(np.packbits(mask.values).tobytes())).decode(),
-            "sha256": hashlib.sha256(mask.values.tobytes()).hexdigest(),
-        },
+        "mask": _packed(item.local),
+        "result": None if item.result is None else _described_result(item.result),
+    }
+
+
+def _described_result(result: Result) -> dict[str, Any]:
+    cubes = [{"affine": cube.affine.tolist(), "size": cube.size} for cube in result.cubes]
+    return {
+        "trace": result.trace.to_dict(),
+        "distance_mm": None if math.isinf(result.distance_mm) else result.distance_mm,
+        "quality": result.quality,
+        "volume_ml": result.volume_ml,
+        "cubes": cubes,
+        "cube": result.cubes.index(result.cube),
+        "model": result.model,
+        "grow": result.grow,
+        "adapt": result.adapt,
+        "spared": _packed(result.spared),
     }
 
 
 def _restored(fields: dict[str, Any], volume: Volume) -> SegmentedObject:
-    region = Region(triple(fields["mask"]["start"]), triple(fields["mask"]["size"]))
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(fields["mask"]["bits"])), dtype=np.uint8)
-    values = np.unpackbits(bits, count=int(np.prod(region.size))).reshape(region.shape)
-    if hashlib.sha256(values.tobytes()).hexdigest() != fields["mask"]["sha256"]:
-        raise ValueError(f"the mask of {fields['name']} does not match its checksum")
-    return SegmentedObject(
+    local = _unpacked(fields["mask"], volume)
+    clicks = tuple(Click(triple(click["ijk"]), bool(click["positive"])) for click in fields["clicks"])
+    item = SegmentedObject(
         name=fields["name"],
         colour=fields["colour"],
-        local=LocalMask(values, region, volume.size),
+        local=local,
         locked=fields["locked"],
         visible=fields["visible"],
-        clicks=tuple(Click(triple(click["ijk"]), bool(click["positive"])) for click in fields["clicks"]),
-        spared=tuple(fields["spared"]),
+        clicks=clicks,
     )
+    saved = fields["result"]
+    if saved is None:
+        return item
+    cubes = tuple(Cube(cube["affine"], size=cube["size"]) for cube in saved["cubes"])
+    result = Result(
+        local=local,
+        trace=Trace.from_dict(saved["trace"]),
+        distance_mm=math.inf if saved["distance_mm"] is None else saved["distance_mm"],
+        quality=saved["quality"],
+        volume_ml=saved["volume_ml"],
+        clicks=clicks,
+        cube=cubes[saved["cube"]],
+        cubes=cubes,
+        seconds={},
+        embedding_reused=False,
+        model=(saved["model"][0], saved["model"][1]),
+        grow=saved["grow"],
+        adapt=saved["adapt"],
+        spared=_unpacked(saved["spared"], volume),
+    )
+    return replace(item, result=result)
+
+
+def _packed(mask: LocalMask) -> dict[str, Any]:
+    values = mask.values
+    return {
+        "start": mask.region.start,
+        "size": mask.region.size,
+        "bits": base64.b64encode(zlib.compress(np.packbits(values).tobytes())).decode(),
+        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
+    }
+
+
+def _unpacked(fields: dict[str, Any], volume: Volume) -> LocalMask:
+    region = Region(triple(fields["start"]), triple(fields["size"]))
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(fields["bits"])), dtype=np.uint8)
+    values = np.unpackbits(bits, count=int(np.prod(region.size))).reshape(region.shape)
+    if hashlib.sha256(values.tobytes()).hexdigest() != fields["sha256"]:
+        raise ValueError("a mask does not match its checksum")
+    return LocalMask(values, region, volume.size)
 
 
 def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
@@ -193,19 +253,14 @@ def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
 
 def _write(path: Path, text: str) -> Path:
     """Write beside `path` first, so that a crash or a full disk leaves the old file whole."""
+    part = path.with_name(f".{path.name}.part")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise RecordError(
-            f"{path} cannot be written ({error.strerror}); choose a folder that you may write to."
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise RecordError(
-            f"{path} cannot be written ({error.strerror}); make room or choose another folder."
+            f"{path} cannot be written ({error.strerror}); make room or choose a folder that you may write to."
         ) from error
     return path

@@ -61,7 +61,7 @@ class Region:
 
 
 class LocalMask:
-    """A binary mask over a whole volume, of which only the box round its voxels is stored.
+    """A binary mask over a whole volume, of which only the box round its voxels is stored, a bit for each.
 
     Args:
         values: Non-zero inside the mask; array order (z, y, x), of the shape of `region`.
@@ -77,10 +77,15 @@ class LocalMask:
             bounds.append((used[0], used[-1] + 1) if used.size else (0, 0))
         low, high = np.array(bounds).T
         self.region = Region.between(low + region.start, high + region.start)
-        self.values = np.ascontiguousarray(inside[self.region.within(region).slices], dtype=np.uint8)
-        self.values.flags.writeable = False
+        tight = inside[self.region.within(region).slices]
+        self._bits = np.packbits(tight, axis=2)  # along x
         self.volume_size = volume_size
-        self.count = int(self.values.sum(dtype=np.int64))
+        self.count = int(np.count_nonzero(tight))
+
+    @property
+    def values(self) -> NDArray[np.uint8]:
+        """uint8 (z, y, x) over the box `region`, 1 inside; a new array at each call."""
+        return np.unpackbits(self._bits, axis=2, count=self.region.size[0])
 
     @classmethod
     def of(cls, mask: NDArray[np.generic]) -> "LocalMask":
@@ -114,8 +119,12 @@ class LocalMask:
         plane = np.zeros([n for other, n in enumerate(shape) if other != axis], dtype=np.uint8)
         slices = self.region.slices
         if slices[axis].start <= index < slices[axis].stop:
+            inner = index - slices[axis].start
             rest = tuple(part for other, part in enumerate(slices) if other != axis)
-            plane[rest] = self.values.take(index - slices[axis].start, axis=axis)
+            if axis == 2:
+                plane[rest] = self._bits[:, :, inner // 8] >> (7 - inner % 8) & 1
+            else:
+                plane[rest] = np.unpackbits(self._bits.take(inner, axis), axis=1, count=self.region.size[0])
         return plane
 
     def without(self, other: "LocalMask") -> "LocalMask":
@@ -123,7 +132,7 @@ class LocalMask:
         shared = self.region.intersection(other.region)
         if 0 in shared.size:
             return self
-        values = self.values.copy()
+        values = self.values
         values[shared.within(self.region).slices] &= 1 - other.values[shared.within(other.region).slices]
         return LocalMask(values, self.region, self.volume_size)
 
@@ -131,7 +140,11 @@ class LocalMask:
         if any(not low <= n < high for n, low, high in zip(ijk, self.region.start, self.region.stop, strict=True)):
             return False
         i, j, k = np.subtract(ijk, self.region.start)
-        return bool(self.values[k, j, i])
+        return bool(self._bits[k, j, i // 8] >> (7 - i % 8) & 1)
+
+    def volume_ml(self, spacing: Sequence[float]) -> float:
+        """Its volume in mL, for voxels of `spacing` mm."""
+        return self.count * float(np.prod(spacing)) / 1000
 
     def distance_mm(self, ijk: Index, spacing: Sequence[float]) -> float:
         """Distance in mm from a voxel's centre to that of the nearest voxel of the mask; infinite if it is empty.
@@ -140,13 +153,17 @@ class LocalMask:
             ijk: The voxel (i, j, k).
             spacing: mm along i, j, k; the axes are orthogonal.
         """
-        if not self.count:
-            return float("inf")
-        if ijk in self:
-            return 0.0
-        kji = np.argwhere(self.values)
-        offsets = (kji[:, ::-1] + np.subtract(self.region.start, ijk)) * np.asarray(spacing)
-        return float(np.sqrt((offsets**2).sum(axis=1).min()))
+        i, j, k = np.subtract(ijk, self.region.start)
+        heights = np.abs(np.arange(self.region.size[2]) - k) * spacing[2]
+        nearest = float("inf")
+        for z in np.argsort(heights, kind="stable"):  # slice by slice from the click: little memory, early end
+            if heights[z] >= nearest:
+                break
+            y, x = np.nonzero(np.unpackbits(self._bits[z], axis=1, count=self.region.size[0]))
+            if y.size:
+                across = (((x - i) * spacing[0]) ** 2 + ((y - j) * spacing[1]) ** 2).min()
+                nearest = min(nearest, float(np.hypot(heights[z], np.sqrt(across))))
+        return nearest
 
 
 def triple(values: ArrayLike) -> Index:

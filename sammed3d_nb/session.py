@@ -1,5 +1,6 @@
 """A session: one volume, one model, named objects, clicks, and a history in which nothing is lost."""
 
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +35,8 @@ class Session:
         model: The model.
         grow: Whether to ask neighbouring cubes when a mask touches a face of its cube.
         adapt: Whether to choose finer or coarser cubes by the mask's size, for networks trained on several.
-        autosave: Where to save the session after every change; see `save`.
+        autosave: Where to save the session after every change; see `save`. A file that is there already is kept
+            beside it as ``….bak``. When saving fails, `autosave_error` says why; the change itself stands.
 
     All methods may be called from any thread; one change runs at a time.
     """
@@ -50,9 +52,12 @@ class Session:
     ) -> None:
         self.volume = volume
         self.autosave = None if autosave is None else Path(autosave)
+        self.autosave_error: str | None = None
+        self._autosaved = False
         self._predictor = Predictor(volume, model, grow=grow, adapt=adapt)
         self._lock = threading.RLock()
-        self._state = State((self._fresh("object 1", 0),), 0)
+        self._state = State((), 0)
+        self._state = State((self._fresh("object 1"),), 0)
         self._past: list[State] = []
         self._future: list[State] = []
 
@@ -85,7 +90,8 @@ class Session:
     @property
     def current(self) -> SegmentedObject:
         """The object that clicks go to."""
-        return self._state.objects[self._state.current]
+        state = self._state
+        return state.objects[state.current]
 
     @property
     def result(self) -> Result | None:
@@ -136,9 +142,7 @@ class Session:
         """
         with self._lock:
             voxel = self._checked(ijk)
-            item = self.current
-            if item.locked:
-                raise ClickError(f"“{item.name}” is locked; unlock it or choose another object to click for.")
+            item = self._unlocked(self.current)
             if not positive and not item.clicks:
                 raise ClickError(
                     f"A negative click removes from a mask and “{item.name}” has none yet; click inside it first."
@@ -156,24 +160,18 @@ class Session:
             ijk: The voxel (i, j, k); may be fractional and outside the volume.
             approach: As in `click`.
         """
-        prediction = self.current.prediction
         point = np.asarray(ijk, dtype=np.float64)
-        if prediction is not None and prediction.cube.holds(self.volume, point):
-            cube = prediction.cube
-        else:
-            cube = self._predictor.first_cube(triple(np.rint(point)))
-        return self._trace(cube, point, approach)
+        return self._trace(self._predictor.cube_for(point, self.current.prediction), point, approach)
 
     def prepare(self, ijk: Sequence[float]) -> None:
-        """Encode ahead the cube that a click at a voxel would use; meant for a background thread.
+        """Encode ahead what a positive click at a voxel would need; meant for a background thread.
 
         Raises:
             ClickError: The voxel lies outside the volume.
         """
-        voxel = self._checked(ijk)
-        prediction = self.current.prediction
-        if prediction is None or not prediction.cube.holds(self.volume, voxel):
-            self._predictor.encode(self._predictor.first_cube(voxel))
+        item, click = self.current, Click(self._checked(ijk))
+        if item.prediction is not None or not item.clicks:
+            self._predictor.prepare((*item.clicks, click), item.prediction)
 
     def undo(self) -> Result | None:
         """Take back the last change; returns the current object's result then. Without one, nothing happens."""
@@ -194,7 +192,7 @@ class Session:
     def reset(self) -> None:
         """Forget the current object's clicks and mask (which can be undone)."""
         with self._lock:
-            if self.current.clicks:
+            if self._unlocked(self.current).clicks:
                 self._replace_current(
                     replace(
                         self.current, clicks=(), local=LocalMask.empty(self.volume.size), result=None, prediction=None
@@ -207,34 +205,28 @@ class Session:
         """Add an object and make it the current one.
 
         Raises:
-            UserError: There is one of this name.
+            UserError: There is one of this name, or it is empty.
         """
         with self._lock:
-            number = len(self.objects)
-            while name is None:
-                number += 1
-                name = None if any(item.name == f"object {number}" for item in self.objects) else f"object {number}"
-            if any(item.name == name for item in self.objects):
-                raise UserError(f"There is an object “{name}” already; select it or choose another name.")
-            item = self._fresh(name, len(self.objects))
+            item = self._fresh(self._state.free_name(name))
             self._commit(State((*self.objects, item), len(self.objects)))
             return item
 
     def select(self, name: str) -> SegmentedObject:
         """Make an object the current one (no step of the history)."""
         with self._lock:
-            self._state = replace(self._state, current=self._index(name))
+            self._state = replace(self._state, current=self._state.index(name))
             return self.current
 
     def rename(self, name: str, new: str) -> None:
         """Give an object another name."""
         with self._lock:
-            if new != name and any(item.name == new for item in self.objects):
-                raise UserError(f"There is an object “{new}” already; choose another name.")
-            self._change(name, name=new)
+            self._change(name, name=new if new == name else self._state.free_name(new))
 
     def recolour(self, name: str, colour: str) -> None:
         """Give an object another colour, ``#rrggbb``."""
+        if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+            raise UserError(f"“{colour}” is no colour; expected #rrggbb, e.g. {COLOURS[0]}.")
         self._change(name, colour=colour)
 
     def lock(self, name: str, on: bool = True) -> None:
@@ -248,12 +240,14 @@ class Session:
     def remove(self, name: str) -> None:
         """Remove an object (which can be undone); the last one leaves an empty object behind."""
         with self._lock:
-            index = self._index(name)
-            left = self.objects[:index] + self.objects[index + 1 :]
-            self._commit(State(left or (self._fresh("object 1", 0),), max(0, min(self._state.current, len(left) - 1))))
+            index = self._state.index(name)
+            self._unlocked(self.objects[index])
+            left = self.objects[:index] + self.objects[index + 1 :] or (self._fresh("object 1"),)
+            current = self._state.current - (index < self._state.current)
+            self._commit(State(left, min(current, len(left) - 1)))
 
     def set_model(self, model: "Model") -> None:
-        """Change the model; every object's clicks are kept and predicted again.
+        """Change the model; clicks are kept and predicted again, but for locked objects, which stay as they are.
 
         When that fails, model and masks stay as they were.
         """
@@ -261,11 +255,15 @@ class Session:
             before = self._predictor
             self._predictor = Predictor(self.volume, model, grow=before.grow, adapt=before.adapt)
             try:
-                objects = [self._predicted(item, item.clicks, None) if item.clicks else item for item in self.objects]
+                objects = [
+                    self._predicted(item, item.clicks, None) if item.clicks and not item.locked else item
+                    for item in self.objects
+                ]
             except BaseException:
                 self._predictor = before
                 raise
             self._past = [state.cooled() for state in self._past]  # their logits are another network's
+            self._state = self._state.cooled()
             self._commit(replace(self._state, objects=tuple(objects)))
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -285,14 +283,14 @@ class Session:
             path: A file that `save` wrote.
             volume: The volume that it was made on.
             model: The model that answers from now on.
-            options: As for `Session`.
+            options: As for `Session`; `grow` and `adapt` are as they were saved unless given.
 
         Raises:
             RecordError: The file is no such record, or was made on another volume.
         """
         from sammed3d_nb import record
 
-        return record.resume(cls(volume, model, **options), Path(path))
+        return record.resume(cls(volume, model, **{**record.load(Path(path))["options"], **options}), Path(path))
 
     def export(self, path: str | Path) -> Path:
         """Write all objects as one label map with the volume's geometry, and their names beside it.
@@ -315,8 +313,11 @@ class Session:
             self._past, self._future = [], []
 
     def _checked(self, ijk: Sequence[float]) -> Index:
-        point = np.asarray(ijk, dtype=np.float64)
-        if point.shape != (3,) or not np.array_equal(point, np.rint(point)):
+        try:
+            point = np.asarray(ijk, dtype=np.float64)
+        except (TypeError, ValueError):
+            point = np.empty(0)
+        if point.shape != (3,) or not np.isfinite(point).all() or not np.array_equal(point, np.rint(point)):
             raise ClickError(f"A click needs three whole numbers (i, j, k), got {np.ravel(ijk).tolist()}.")
         voxel = triple(point)
         if not self.volume.contains(voxel):
@@ -337,23 +338,27 @@ class Session:
     ) -> SegmentedObject:
         prediction = self._predictor.predict(clicks, before)
         local = prediction.mask
-        spared = [other for other in self.objects if other.locked and other.name != item.name]
-        for other in spared:
-            local = local.without(other.local)
+        for other in self.objects:
+            if other.locked and other.name != item.name:
+                local = local.without(other.local)
+        spec = self.model.spec
         result = Result(
             local=local,
             trace=self._trace(prediction.cube, clicks[-1].ijk, approach),
             distance_mm=local.distance_mm(clicks[-1].ijk, self.volume.spacing),
             quality=prediction.quality,
-            volume_ml=local.count * float(np.prod(self.volume.spacing)) / 1000,
+            volume_ml=local.volume_ml(self.volume.spacing),
             clicks=clicks,
             cube=prediction.cube,
             cubes=tuple(piece.cube for piece in prediction.pieces),
             seconds=prediction.seconds,
             embedding_reused=prediction.embedding_reused,
+            model=(spec.name, spec.sha256),
+            grow=self.grow,
+            adapt=self.adapt,
+            spared=prediction.mask.without(local),
         )
-        names = tuple(other.name for other in spared)
-        return replace(item, clicks=clicks, local=local, result=result, prediction=prediction, spared=names)
+        return replace(item, clicks=clicks, local=local, result=result, prediction=prediction)
 
     def _trace(self, cube: Cube, point: Any, approach: Sequence[Transform]) -> Trace:
         chain = cube.chain(self.volume, grid=self.model.spec.grid_size)
@@ -361,14 +366,11 @@ class Session:
 
     def _change(self, which: str, **fields: Any) -> None:
         with self._lock:
-            index = self._index(which)
-            changed = replace(self.objects[index], **fields)
-            objects = (*self.objects[:index], changed, *self.objects[index + 1 :])
-            self._commit(replace(self._state, objects=objects))
+            index = self._state.index(which)
+            self._commit(self._state.having(index, replace(self.objects[index], **fields)))
 
     def _replace_current(self, item: SegmentedObject) -> None:
-        index = self._state.current
-        self._commit(replace(self._state, objects=(*self.objects[:index], item, *self.objects[index + 1 :])))
+        self._commit(self._state.having(self._state.current, item))
 
     def _commit(self, state: State) -> None:
         self._past.append(self._state)
@@ -380,15 +382,20 @@ class Session:
 
     def _restore(self, state: State) -> None:
         self._state = state
-        if self.autosave is not None:
+        if self.autosave is None:
+            return
+        try:
+            if not self._autosaved and self.autosave.exists():  # another session's: nothing is lost
+                self.autosave.replace(self.autosave.with_name(f"{self.autosave.name}.bak"))
             self.save(self.autosave)
+            self._autosaved, self.autosave_error = True, None
+        except (OSError, UserError) as error:  # the change itself has worked
+            self.autosave_error = str(error)
 
-    def _index(self, name: str) -> int:
-        for index, item in enumerate(self.objects):
-            if item.name == name:
-                return index
-        names = ", ".join(f"“{item.name}”" for item in self.objects)
-        raise UserError(f"There is no object “{name}”; there are {names}.")
+    def _unlocked(self, item: SegmentedObject) -> SegmentedObject:
+        if item.locked:
+            raise ClickError(f"“{item.name}” is locked; unlock it or choose another object.")
+        return item
 
-    def _fresh(self, name: str, number: int) -> SegmentedObject:
-        return SegmentedObject(name, COLOURS[number % len(COLOURS)], LocalMask.empty(self.volume.size))
+    def _fresh(self, name: str) -> SegmentedObject:
+        return SegmentedObject(name, self._state.free_colour, LocalMask.empty(self.volume.size))

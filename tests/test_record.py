@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,13 @@ def test_resuming_brings_everything_back(session: Session, tmp_path: Path) -> No
             after.locked,
             after.clicks,
         )
+        assert before.result is not None
+        assert after.result is not None
+        assert (before.result.trace, before.result.cubes) == (after.result.trace, after.result.cubes)
     assert again.current.name == "cyst"
+    assert (
+        again.save(tmp_path / "again.json").read_text().split('"objects"')[1] == path.read_text().split('"objects"')[1]
+    )
     assert np.array_equal(again.click((121, 104, 31)).mask, session.click((121, 104, 31)).mask)
 
 
@@ -45,11 +52,42 @@ def test_replaying_says_whether_the_masks_came_out_the_same(session: Session, tm
     assert all(item.dice < 0.5 for item in other)
 
 
+def test_replaying_does_what_was_done_then(session: Session, tmp_path: Path) -> None:
+    """Locks, names, options and models that changed later change nothing about how a mask was made."""
+    session.rename("object 1", "other")
+    session.lock("other", False)
+    session.select("other")
+    session.click((100, 100, 30))
+    session.grow = False
+    session.new_object("far")
+    session.click((20, 20, 10))
+    path = session.save(tmp_path / "case.json")
+    replayed = list(record.replay(path, volume=session.volume, model=model_of(BallNetwork())))
+    assert [(item.name, item.same) for item in replayed] == [("other", True), ("cyst", True), ("far", True)]
+
+
+def test_a_mask_of_another_model_is_told(session: Session, tmp_path: Path) -> None:
+    other = BallNetwork()
+    other.spec = replace(other.spec, name="other", sha256="0" * 64)
+    path = session.save(tmp_path / "case.json")
+    notes = [item.note for item in record.replay(path, volume=session.volume, model=model_of(other))]
+    assert notes == ["made with another model file (ball)"] * 2
+
+
+def test_resuming_keeps_the_options_unless_told_otherwise(tmp_path: Path) -> None:
+    session = Session(torso_like(), model_of(BallNetwork()), grow=False, adapt=False)
+    path = session.save(tmp_path / "case.json")
+    same = Session.resume(path, volume=session.volume, model=session.model)
+    assert (same.grow, same.adapt) == (False, False)
+    other = Session.resume(path, volume=session.volume, model=session.model, grow=True)
+    assert (other.grow, other.adapt) == (True, False)
+
+
 def test_the_record_tells_what_it_was_made_on(session: Session, tmp_path: Path) -> None:
     fields = json.loads(session.save(tmp_path / "case.json").read_text())
     assert fields["volume"]["size"] == list(session.volume.size)
     assert fields["model"]["name"] == "ball"
-    trace = fields["objects"][0]["trace"]
+    trace = fields["objects"][0]["result"]["trace"]
     assert [step["space"] for step in trace["steps"]] == ["array", "voxel", "lps", "ras", "cube", "grid"]
     assert trace["steps"][1]["point"] == [110, 100, 30]
 
@@ -75,6 +113,9 @@ def test_damaged_missing_and_newer_records_are_refused(session: Session, tmp_pat
     path.write_text(json.dumps(fields))
     with pytest.raises(RecordError, match=r"damaged .*checksum"):
         Session.resume(path, volume=session.volume, model=session.model)
+    path.write_text(json.dumps({**fields, "volume": [], "options": None}))
+    with pytest.raises(RecordError, match=r"damaged \(no volume, options\)"):
+        Session.resume(path, volume=session.volume, model=session.model)
     path.write_text(json.dumps({**fields, "version": 99}))
     with pytest.raises(RecordError, match="version 99, this program reads 1"):
         Session.resume(path, volume=session.volume, model=session.model)
@@ -91,6 +132,29 @@ def test_autosave_after_every_change(tmp_path: Path) -> None:
     assert record.load(path)["objects"][0]["clicks"] == []
 
 
+def test_a_failing_autosave_keeps_the_click(tmp_path: Path) -> None:
+    session = Session(torso_like(), model_of(BallNetwork()), autosave=tmp_path / "nowhere" / "auto.json")
+    assert session.click((110, 100, 30)).mask.any()
+    assert len(session.clicks) == 1
+    assert "cannot be written" in str(session.autosave_error)
+    (tmp_path / "nowhere").mkdir()
+    session.undo()
+    assert session.autosave_error is None
+
+
+def test_autosave_keeps_what_another_session_saved_there(session: Session, tmp_path: Path) -> None:
+    path = session.save(tmp_path / "auto.json")
+    Session(torso_like(), model_of(BallNetwork()), autosave=path).click((20, 20, 10))
+    assert len(record.load(tmp_path / "auto.json.bak")["objects"]) == 2
+    assert len(record.load(path)["objects"]) == 1
+
+
+def test_others_may_read_what_the_umask_allows(session: Session, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert session.save(tmp_path / "case.json").stat().st_mode == plain.stat().st_mode
+
+
 def test_a_folder_that_is_not_there_is_one_sentence(session: Session, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be written"):
         session.save(tmp_path / "nowhere" / "case.json")
@@ -102,7 +166,9 @@ def test_export_keeps_geometry_and_names(session: Session, tmp_path: Path, name:
     written = Volume.read(path)
     assert np.array_equal(written.array, session.labels)
     assert np.allclose(written.voxel_to_ras.affine, session.volume.voxel_to_ras.affine, atol=1e-4)
-    assert sitk.ReadImage(str(path)).GetPixelIDTypeAsString() == "16-bit unsigned integer"
+    assert sitk.ReadImage(str(path)).GetPixelIDTypeAsString() == "8-bit unsigned integer"
     names = json.loads((tmp_path / "masks.labels.json").read_text())
     assert {number: entry["name"] for number, entry in names.items()} == {"1": "object 1", "2": "cyst"}
-    assert names["1"]["volume_ml"] == pytest.approx(session.objects[0].mask.sum() * 1.2 * 1.2 * 4 / 1000, abs=0.01)
+    for number in (1, 2):
+        expected = (written.array == number).sum() * 1.2 * 1.2 * 4 / 1000
+        assert names[str(number)]["volume_ml"] == pytest.approx(expected, abs=0.01)

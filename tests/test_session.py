@@ -2,12 +2,14 @@ import threading
 
 import numpy as np
 import pytest
-from support import BallNetwork, FullNetwork, model_of, torso_like
+import torch
+from support import BallNetwork, BrightNetwork, FullNetwork, TubeNetwork, bright_ball, model_of, torso_like
 
 from sammed3d_nb import Session, UserError, Volume
 from sammed3d_nb.cache import EmbeddingCache
 from sammed3d_nb.cube import Cube
 from sammed3d_nb.errors import ClickError
+from sammed3d_nb.predictor import Click, Predictor
 
 RADIUS_MM = BallNetwork.RADIUS * 1.5
 CENTRE = (110, 100, 30)
@@ -84,8 +86,9 @@ def test_clicks_that_cannot_be_answered_change_nothing(session: Session) -> None
         session.click((220, 0, 0))
     with pytest.raises(ClickError, match=r"three whole numbers \(i, j, k\), got \[1.5, 2.0, 3.0\]"):
         session.click((1.5, 2, 3))
-    with pytest.raises(ClickError, match="three whole numbers"):
-        session.click((1, 2))
+    for wrong in [(1, 2), (np.inf, 0, 0), (np.nan, 0, 0), ("a", 0, 0)]:
+        with pytest.raises(ClickError, match="three whole numbers"):
+            session.click(wrong)
     session.lock("object 1")
     with pytest.raises(ClickError, match="“object 1” is locked"):
         session.click(CENTRE)
@@ -113,6 +116,19 @@ def test_a_failing_network_loses_nothing(
     monkeypatch.undo()
     session.click((215, 100, 30))
     assert len(session.clicks) == 2
+
+
+def test_a_correction_in_a_grown_cube_keeps_what_was_grown() -> None:
+    """A tube through five cubes, from which one click takes a little ball."""
+    volume = Volume.from_array(np.zeros((60, 60, 400), np.int16), (1.5, 1.5, 1.5), np.diag([-1, -1, 1]))
+    session = Session(volume, model_of(TubeNetwork()))
+    grown = session.click((30, 30, 30))
+    assert len(grown.cubes) > 2
+    assert grown.mask[30, 30, 5:395].all()
+    corrected = session.click((300, 30, 30), positive=False)
+    assert corrected.mask[30, 30, 300] == 0
+    lost = grown.mask.sum() - corrected.mask.sum()
+    assert 0 < lost <= 1.3 * 4 / 3 * np.pi * TubeNetwork.BITE**3
 
 
 def test_encoding_ahead_makes_the_first_click_reuse_it(session: Session, network: BallNetwork) -> None:
@@ -219,6 +235,21 @@ def test_another_model_keeps_the_clicks(session: Session) -> None:
     assert session.clicks[0].ijk == CENTRE
     session.undo()
     assert np.array_equal(session.mask, ball)
+    full = session.click((112, 100, 30))  # goes on with the new model, whose grid is another one
+    assert full.mask.sum() > ball.sum()
+
+
+def test_locked_objects_stay_as_they_are(session: Session) -> None:
+    before = session.click(CENTRE).mask
+    session.lock("object 1")
+    for change in (session.reset, lambda: session.remove("object 1"), lambda: session.click(CENTRE)):
+        with pytest.raises(UserError, match="“object 1” is locked; unlock it"):
+            change()
+    session.new_object("neighbour")
+    session.click((120, 100, 30))
+    session.set_model(model_of(FullNetwork()))
+    assert np.array_equal(session.objects[0].mask, before)
+    assert not (session.mask & before).any()
 
 
 def test_a_model_that_fails_changes_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +260,82 @@ def test_a_model_that_fails_changes_nothing(session: Session, monkeypatch: pytes
         session.set_model(model_of(broken))
     assert session.model is model
     assert np.array_equal(session.mask, before)
+
+
+def test_removing_another_object_keeps_the_current_one(session: Session) -> None:
+    for name in ("b", "c"):
+        session.new_object(name)
+    session.select("b")
+    session.remove("object 1")
+    assert session.current.name == "b"
+    session.remove("c")
+    assert session.current.name == "b"
+
+
+def test_colours_stay_apart_after_a_removal(session: Session) -> None:
+    session.new_object("b")
+    session.remove("object 1")
+    session.new_object("c")
+    assert len({item.colour for item in session.objects}) == 2
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_objects_need_names(session: Session, name: str) -> None:
+    with pytest.raises(UserError, match="needs a name"):
+        session.new_object(name)
+    with pytest.raises(UserError, match="“red” is no colour; expected #rrggbb"):
+        session.recolour("object 1", "red")
+
+
+def test_a_thousand_clicks_can_be_run_through_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.full((1, 1, 64, 64, 64), -1.0)
+    logits[..., 32, 32, 32] = 1
+    fast = BallNetwork()
+    monkeypatch.setattr(fast, "decode", lambda *_: (logits, torch.ones(1, 1)))
+    clicks = [Click((100 + n % 20, 100, 30)) for n in range(1100)]
+    assert Predictor(session.volume, model_of(fast)).predict(clicks).mask.count
+
+
+# -- networks that know several spacings --------------------------------------------------------------------------
+
+
+SMALL_MM = 12.0
+
+
+@pytest.fixture
+def small() -> Volume:
+    return bright_ball((110, 100, 30), SMALL_MM)
+
+
+def test_a_small_object_is_asked_again_in_a_finer_cube(small: Volume) -> None:
+    session = Session(small, model_of(BrightNetwork()))
+    result = session.click((110, 100, 30))
+    assert result.cube.spacing < 0.75
+    assert len(result.cubes) == 1
+    distance = ball_of(small, (110, 100, 30))
+    assert (result.mask[distance < SMALL_MM - 1.5] == 1).all()
+    assert (result.mask[distance > SMALL_MM + 1.5] == 0).all()
+    again = session.click((112, 100, 30))
+    assert again.embedding_reused
+    assert again.cube == result.cube
+
+
+def test_encoding_ahead_covers_the_finer_cube(small: Volume) -> None:
+    session = Session(small, model_of(BrightNetwork()))
+    session.prepare((110, 100, 30))
+    assert session.click((110, 100, 30)).embedding_reused
+    assert session.preview((111, 100, 30))["cube"] == session.click((111, 100, 30)).trace["cube"]
+
+
+def test_a_finer_cube_that_loses_the_object_is_not_taken(small: Volume) -> None:
+    result = Session(small, model_of(BrightNetwork(most=1000))).click((110, 100, 30))
+    assert result.cube.spacing == pytest.approx(1.5)
+    assert result.mask.any()
+
+
+def test_zoom_can_be_switched_off(small: Volume) -> None:
+    result = Session(small, model_of(BrightNetwork()), adapt=False).click((110, 100, 30))
+    assert result.cube.spacing == pytest.approx(1.5)
 
 
 # -- objects larger than the cube --------------------------------------------------------------------------------
@@ -270,6 +377,10 @@ def test_the_least_recently_used_embedding_goes_first() -> None:
     assert [cube in cache for cube in cubes] == [True, False, True, False]
     cache.get(cubes[3], lambda: Sized(500))
     assert [cube in cache for cube in cubes] == [False, False, False, True]
+    held = EmbeddingCache(limit=1, least=3)
+    for cube in cubes:
+        held.get(cube, lambda: Sized(40))
+    assert [cube in held for cube in cubes] == [False, True, True, True]
 
 
 def test_two_threads_encode_a_cube_once() -> None:
