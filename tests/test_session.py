@@ -2,14 +2,12 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 from support import BallNetwork, BrightNetwork, FullNetwork, TubeNetwork, bright_ball, model_of, torso_like
 
 from sammed3d_nb import Session, UserError, Volume
 from sammed3d_nb.cache import EmbeddingCache
 from sammed3d_nb.cube import Cube
 from sammed3d_nb.errors import ClickError
-from sammed3d_nb.predictor import Click, Predictor
 
 RADIUS_MM = BallNetwork.RADIUS * 1.5
 CENTRE = (110, 100, 30)
@@ -285,15 +283,6 @@ def test_objects_need_names(session: Session, name: str) -> None:
         session.new_object(name)
     with pytest.raises(UserError, match="“red” is no colour; expected #rrggbb"):
         session.recolour("object 1", "red")
-
-
-def test_a_thousand_clicks_can_be_run_through_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = torch.full((1, 1, 64, 64, 64), -1.0)
-    logits[..., 32, 32, 32] = 1
-    fast = BallNetwork()
-    monkeypatch.setattr(fast, "decode", lambda *_: (logits, torch.ones(1, 1)))
-    clicks = [Click((100 + n % 20, 100, 30)) for n in range(1100)]
-    assert Predictor(session.volume, model_of(fast)).predict(clicks).mask.count
 
 
 # -- networks that know several spacings --------------------------------------------------------------------------
