@@ -11,19 +11,16 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sammed3d_nb import __version__
+from sammed3d_nb import __version__, launch
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
     from sammed3d_nb.model import Model
     from sammed3d_nb.volume import Volume
 
-PORT = 8866
-LAB_PORT = 8888
 SAMPLES = ("phantom", "ct")
 
 Click = tuple[tuple[int, int, int], bool]
@@ -74,19 +71,20 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"sammed3d-nb {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    app = commands.add_parser("app", help="open the dashboard in the browser", description=_app.__doc__)
+    app = commands.add_parser("app", help="open the dashboard in the browser", description=launch.app.__doc__)
     app.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, DICOM folders or saved sessions")
     app.add_argument("--sample", choices=SAMPLES, help="open a sample: the phantom, or a real CT (fetched once)")
     app.add_argument("--model", metavar="M", help="model to start with: a known name or a file")
+    app.add_argument("--models", type=Path, metavar="FOLDER", help="folder with more models for the app's menu")
     app.add_argument("--output", type=Path, metavar="FOLDER", help="where saved sessions and masks go (default: here)")
-    app.add_argument("--port", type=_port, default=PORT, help=f"port on 127.0.0.1 (default {PORT})")
+    app.add_argument("--port", type=_port, default=launch.APP_PORT, help="port on 127.0.0.1 (default %(default)s)")
     app.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
-    app.set_defaults(run=_app)
+    app.set_defaults(run=launch.app)
 
-    lab = commands.add_parser("lab", help="open JupyterLab on the notebooks", description=_lab.__doc__)
-    lab.add_argument("--port", type=_port, default=LAB_PORT, help=f"port on 127.0.0.1 (default {LAB_PORT})")
+    lab = commands.add_parser("lab", help="open JupyterLab on the notebooks", description=launch.lab.__doc__)
+    lab.add_argument("--port", type=_port, default=launch.LAB_PORT, help="port on 127.0.0.1 (default %(default)s)")
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
-    lab.set_defaults(run=_lab)
+    lab.set_defaults(run=launch.lab)
 
     segment = commands.add_parser("segment", help="segment by clicks, without a screen", description=_segment.__doc__)
     _add_image(segment)
@@ -108,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="run a saved session again", description=_replay.__doc__)
     replay.add_argument("record", type=Path, metavar="RECORD", help="a saved session (.json)")
     replay.add_argument("--image", metavar="IMAGE", help="the image, if it is no longer where it was")
+    _add_series(replay, default="the recorded one")
     _add_model(replay)
     replay.set_defaults(run=_replay)
 
@@ -134,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="tell what this machine has", description=_doctor.__doc__)
     doctor.add_argument("--model", metavar="M", help="model to try: a known name or a file (default: the shipped one)")
-    doctor.add_argument("--port", type=_port, default=PORT, help=f"port of the app (default {PORT})")
+    doctor.add_argument("--port", type=_port, default=launch.APP_PORT, help="port of the app (default %(default)s)")
     doctor.set_defaults(run=_doctor)
 
     bench = commands.add_parser("bench", help="measure speed on this machine", description=_bench.__doc__)
@@ -146,9 +145,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_image(command: argparse.ArgumentParser) -> None:
     command.add_argument("image", metavar="IMAGE", help=f"NIfTI, NRRD, MetaImage, DICOM, or {' or '.join(SAMPLES)}")
-    command.add_argument(
-        "--series", metavar="S", help="of a DICOM folder: UID, number or description (default: largest)"
-    )
+    _add_series(command, default="the largest")
+
+
+def _add_series(command: argparse.ArgumentParser, *, default: str) -> None:
+    told = f"of a DICOM folder: UID, number or description (default: {default})"
+    command.add_argument("--series", metavar="S", help=told)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
@@ -178,77 +180,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _app(options: argparse.Namespace) -> int:
-    """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser."""
-    from sammed3d_nb.ui.serve import launch_environment, voila_command
-
-    for path in options.paths:
-        if not path.exists():
-            raise UserError(f"{path} does not exist; check the path.")
-    if options.model is not None:
-        _check_model_name(options.model)
-    if options.output is not None and not options.output.is_dir():
-        raise UserError(f"The folder {options.output} does not exist; make it first or choose another.")
-    _check_port("app", options.port)
-    if options.sample == "ct":
-        from sammed3d_nb.sample import fetch_ct
-
-        fetch_ct(progress=True)
-    sample = options.sample or (None if options.paths else "phantom")
-    environment = launch_environment(options.paths, sample=sample, model=options.model, output=options.output)
-    command = voila_command(port=options.port, open_browser=_opens_browser(options))
-    return _serve("The dashboard", options.port, command, environment)
-
-
-def _lab(options: argparse.Namespace) -> int:
-    """Serve JupyterLab on the notebooks on 127.0.0.1 and open it in the browser."""
-    from sammed3d_nb.ui.serve import lab_command
-
-    _check_port("lab", options.port)
-    return _serve("JupyterLab", options.port, lab_command(port=options.port, open_browser=_opens_browser(options)), {})
-
-
-def _opens_browser(options: argparse.Namespace) -> bool:
-    """A browser on a machine that one only reaches by SSH is of no use."""
-    remote = "SSH_CONNECTION" in os.environ and "DISPLAY" not in os.environ
-    return not options.no_browser and not remote
-
-
-def _check_port(command: str, port: int) -> None:
-    from sammed3d_nb.doctor import port_is_free
-
-    if not port_is_free(port):
-        raise UserError(
-            f"Port {port} on 127.0.0.1 is taken by another program; end that one or choose another port: "
-            f"sammed3d-nb {command} --port {port + 1 if port < 65535 else PORT}."
-        )
-
-
-def _check_model_name(model: str) -> None:
-    from sammed3d_nb.hub import KNOWN
-
-    names = ("compact", *KNOWN)
-    if model not in names and not Path(model).expanduser().is_file():
-        raise UserError(f"There is no model {model}; give the path of a file or one of {', '.join(names)}.")
-
-
-def _serve(what: str, port: int, command: list[str], environment: dict[str, str]) -> int:
-    """Become the server, so that signals reach it and nothing is left behind."""
-    from sammed3d_nb.doctor import tunnel
-
-    module = command[command.index("-m") + 1]
-    if find_spec(module) is None:
-        raise UserError(f"The package {module} is missing; install sammed3d-nb again, or run sammed3d-nb doctor.")
-    print(f"{what} will be at http://127.0.0.1:{port} (Ctrl+C ends it).")
-    print(f"From another computer, type there first: {tunnel(port)}", flush=True)
-    merged = {**os.environ, **environment}
-    if os.name == "posix":
-        os.execve(command[0], command, merged)  # does not return
-    import subprocess
-
-    return subprocess.call(command, env=merged)
-
-
 def _open(image: str, series: str | None = None) -> Volume:
     """The image or sample, with its warnings told."""
     from sammed3d_nb.sample import open_sample
@@ -270,9 +201,13 @@ def _load(options: argparse.Namespace, source: str | None) -> Model:
 
 def _segment(options: argparse.Namespace) -> int:
     """Click on voxels of an image and write the mask, with the image's geometry; one line for each click."""
-    from sammed3d_nb.volume import check_mask_path
+    from sammed3d_nb.volume import check_mask_path, check_not_source
 
-    check_mask_path(options.output)
+    source = Path(options.image)
+    check_mask_path(options.output, source)
+    if options.save is not None:
+        launch.check_folder(options.save.parent)
+        check_not_source(options.save, source)
     volume = _open(options.image, options.series)
     for ijk, _ in options.clicks:
         if not volume.contains(ijk):
@@ -301,15 +236,14 @@ def _segment(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     """Run a saved session's clicks again and say whether each mask came out the same (exit status 1 if not)."""
     from sammed3d_nb import record
-    from sammed3d_nb.hub import KNOWN
 
     fields = record.load(options.record)
     made_on, made_with = fields["volume"], fields["model"]
     image = options.image or made_on["path"] or made_on["name"]
     if not Path(image).exists() and image not in SAMPLES:
         raise UserError(f"The image {image} of {options.record.name} is gone; say where it is with --image.")
-    known = made_with["name"] if made_with["name"] in KNOWN else None
-    volume, model = _open(image), _load(options, options.model or known)
+    volume = _open(image, options.series or made_on.get("series"))
+    model = _load(options, options.model or _recorded_model(made_with))
     if model.spec.sha256 != made_with["sha256"]:
         print(
             f"Warning: the session was made with {made_with['name']}, this is {model.spec.name} of another file;"
@@ -324,10 +258,23 @@ def _replay(options: argparse.Namespace) -> int:
     return 0 if same else 1
 
 
+def _recorded_model(made_with: dict[str, Any]) -> str | None:
+    """The model of a record: a known one by its checksum, else the file it was, else None for the default."""
+    from sammed3d_nb.hub import KNOWN
+
+    for name, known in KNOWN.items():
+        if known.sha256 == made_with["sha256"]:
+            return name
+    source = made_with.get("source")
+    return source if source and Path(source).is_file() else None
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     """Simulate clicks on labelled cases through the whole product and print Dice and surface Dice by click."""
     from sammed3d_nb.evaluate import run
 
+    if options.csv is not None:
+        launch.check_folder(options.csv.parent)
     model = None if options.baseline else _load(options, options.model)
     lines = run(
         options.folders,

@@ -10,8 +10,9 @@ import pytest
 import SimpleITK as sitk
 from small_models import encoder_alone, save, weights
 from support import SHARED
+from test_volume_dicom import voxels, write_series
 
-from sammed3d_nb import checkpoints, cli, sample
+from sammed3d_nb import checkpoints, cli, hub, sample
 from sammed3d_nb.volume import Volume
 
 SHIPPED = sorted(checkpoints.WEIGHTS.glob("*.safetensors"))
@@ -128,6 +129,44 @@ def test_a_saved_session_replays_to_the_same_mask(capsys, tmp_path, image, check
     status, out, _ = run(capsys, "replay", record, "--model", checkpoint, "--image", moved)
     assert (status, out) == (0, "object 1: the same\n")
     assert "made on" in refusal(capsys, "replay", record, "--model", checkpoint, "--image", tmp_path / "m.mha")
+
+
+def test_nothing_overwrites_the_image(capsys, tmp_path, image):
+    content = image.read_bytes()
+    for written in (["-o", image], ["-o", tmp_path / "m.nii.gz", "--save", image]):
+        sentence = refusal(capsys, "segment", image, "--click", "25,20,10", *written)
+        assert "ct.nii.gz is the image itself and would be overwritten" in sentence
+    assert image.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [image]
+
+
+def test_places_that_do_not_exist_are_refused_before_any_work(capsys, tmp_path, image):
+    mask = tmp_path / "m.nii.gz"
+    arguments = ["segment", image, "--click", "25,20,10", "-o", mask, "--save", tmp_path / "nowhere" / "x.json"]
+    assert f"The folder {tmp_path / 'nowhere'} does not exist; make it first" in refusal(capsys, *arguments)
+    assert not mask.exists()
+    assert "does not exist; make it first" in refusal(
+        capsys, "evaluate", tmp_path, "--baseline", "--csv", tmp_path / "nowhere" / "x.csv"
+    )
+
+
+def test_replay_opens_the_recorded_series_and_model(capsys, tmp_path, checkpoint):
+    folder = write_series(tmp_path / "ct", uid="1.2.1", values=voxels(1)[:3], description="Thin")
+    write_series(folder, uid="1.2.2")
+    record = tmp_path / "case.sammed3d.json"
+    arguments = ["segment", folder, "--series", "Thin", "--click", "5,4,1", "-o", tmp_path / "m.mha"]
+    assert run(capsys, *arguments, "--model", checkpoint, "--save", record)[0] == 0
+    assert run(capsys, "replay", record) == (0, "object 1: the same\n", "")
+    assert "made on Thin" in refusal(capsys, "replay", record, "--series", "1.2.2", "--model", checkpoint)
+
+
+def test_a_record_names_its_model_by_checksum_then_by_file(checkpoint):
+    (name, known), *_ = hub.KNOWN.items()
+    assert cli._recorded_model({"name": "mine", "sha256": known.sha256, "source": str(checkpoint)}) == name
+    finetuned = {"name": name, "sha256": "0" * 64, "source": str(checkpoint)}
+    assert cli._recorded_model(finetuned) == str(checkpoint)
+    checkpoint.unlink()
+    assert cli._recorded_model(finetuned) is None
 
 
 def test_replay_of_what_is_no_record(capsys, tmp_path, image):

@@ -109,11 +109,13 @@ def test_app_passes_paths_model_and_sample(started, tmp_path, capsys):
     image, model = tmp_path / "ct.nii.gz", tmp_path / "m.pth"
     image.write_bytes(b"")
     model.write_bytes(b"")
+    words = ["app", image, tmp_path, "--model", model, "--models", tmp_path, "--port", free_port(), "--no-browser"]
     with pytest.raises(SystemExit):
-        cli.main(["app", str(image), str(tmp_path), "--model", str(model), "--port", str(free_port()), "--no-browser"])
+        cli.main([str(word) for word in words])
     ((command, environment),) = started
     assert json.loads(environment["SAMMED3D_PATHS"]) == [str(image), str(tmp_path)]
     assert environment["SAMMED3D_MODEL"] == str(model)
+    assert environment["SAMMED3D_MODELS"] == str(tmp_path)
     assert "SAMMED3D_SAMPLE" not in environment
     assert environment["PATH"] == os.environ["PATH"]
     assert "--Voila.open_browser=False" in command
@@ -152,7 +154,16 @@ def test_what_does_not_exist_is_refused_before_the_server_starts(started, capsys
     assert "none.nii does not exist" in refusal(capsys, "app", tmp_path / "none.nii")
     sentence = refusal(capsys, "app", "--model", tmp_path / "none.pth")
     assert "none.pth; give the path of a file or one of compact, sam-med3d-turbo" in sentence
-    assert "make it first" in refusal(capsys, "app", "--output", tmp_path / "nowhere")
+    for option in ("--output", "--models"):
+        assert "make it first" in refusal(capsys, "app", option, tmp_path / "nowhere")
+    assert started == []
+
+
+def test_images_and_a_sample_together_are_refused(started, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv(sample.URL_VARIABLE, "http://127.0.0.1:9/none")  # it would fail to be fetched
+    monkeypatch.setenv(sample.CACHE_VARIABLE, str(tmp_path))
+    sentence = refusal(capsys, "app", tmp_path, "--sample", "ct", "--port", free_port())
+    assert "Give images or --sample ct, not both" in sentence
     assert started == []
 
 
