@@ -56,21 +56,20 @@ def examine(*, model: str | None = None, port: int = 8866) -> Iterator[Check]:
         model: The model to load; the shipped one when left out.
         port: Where the app is to listen.
     """
-    looks: list[Callable[[], Iterable[Check]]] = [
-        check_python,
-        check_packages,
-        check_extensions,
-        check_memory,
-        check_device,
-        lambda: check_model(model),
-        check_disk,
-        lambda: check_port(port),
+    looks: list[tuple[str, Callable[[], Iterable[Check]]]] = [
+        ("Python", check_python),
+        ("packages", check_packages),
+        ("front ends", check_extensions),
+        ("memory", check_memory),
+        ("device", check_device),
+        ("model", lambda: check_model(model)),
+        ("disk", check_disk),
+        ("port", lambda: check_port(port)),
     ]
-    for look in looks:
+    for name, look in looks:
         try:
             yield from look()
         except Exception as error:  # a broken installation breaks in any way; the other checks still help
-            name = getattr(look, "__name__", "check").removeprefix("check_")
             yield Check(FAIL, name, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
     yield Check(OK, "from afar", f"on your own computer: {tunnel(port)}   then open http://127.0.0.1:{port}")
 

@@ -38,6 +38,13 @@ def test_a_missing_model_fails_with_its_sentence(tmp_path, capsys):
     assert "\nfail  model" in capsys.readouterr().out
 
 
+def test_a_check_that_breaks_is_named_and_the_others_go_on(checkpoint):
+    checks = list(doctor.examine(model=str(checkpoint), port=70_000))  # beyond what a socket takes
+    (broken,) = [check for check in checks if "Error" in check.found]
+    assert str(broken).startswith("fail  port         OverflowError: ")
+    assert checks[-1].what == "from afar"
+
+
 def test_a_broken_model_fails(tmp_path):
     state = weights()
     name = next(iter(state))
