@@ -68,8 +68,11 @@ def main() -> int:
     if "--install" in sys.argv[1:] and not find():
         install()
     found = find()
-    print(found or "No Chromium or Chrome here; install one, or name it in SAMMED3D_CHROMIUM.")
-    return 0 if found else 1
+    if found is None:  # on standard error: the Makefile captures the other
+        print("No Chromium or Chrome here; install one, or name it in SAMMED3D_CHROMIUM.", file=sys.stderr)
+        return 1
+    print(found)
+    return 0
 
 
 if __name__ == "__main__":
