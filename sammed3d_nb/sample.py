@@ -7,14 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from sammed3d_nb.errors import DownloadError, UserError
-from sammed3d_nb.phantom import NAMES, make_phantom
+from sammed3d_nb.phantom import make_phantom
 from sammed3d_nb.volume import Volume
-
-PHANTOM_NAMES = NAMES
 
 CT_URL = (
     "https://raw.githubusercontent.com/wasserth/TotalSegmentator/0e65a448d557382b1e925276212b3bec7f5aff83/"
@@ -30,18 +25,8 @@ CACHE_VARIABLE = "SAMMED3D_CACHE"
 """Environment variable: another folder for fetched files."""
 
 
-def phantom(seed: int = 0) -> Volume:
-    """A CT-like upper abdomen: organs in HU, noise, 5 mm slices, slightly oblique; see `sammed3d_nb.phantom`."""
-    return make_phantom(seed).volume
-
-
-def phantom_labels(seed: int = 0) -> npt.NDArray[np.uint8]:
-    """What is where in `phantom`: uint8 (z, y, x), values as in `PHANTOM_NAMES`."""
-    return make_phantom(seed).labels
-
-
 def phantom_clicks(seed: int = 0) -> Mapping[str, tuple[int, int, int]]:
-    """For each structure of `phantom` the voxel (i, j, k) deepest inside it: a good first click."""
+    """For each structure of the phantom the voxel (i, j, k) deepest inside it: a good first click."""
     return make_phantom(seed).clicks
 
 
@@ -53,7 +38,7 @@ def open_sample(name: str = "phantom") -> Volume:
         UserError: Another name.
     """
     if name == "phantom":
-        return phantom()
+        return make_phantom().volume
     if name == "ct":
         return Volume.read(fetch_ct())
     raise UserError(f"There is no sample {name!r}; say phantom or ct.")

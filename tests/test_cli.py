@@ -12,7 +12,8 @@ from small_models import encoder_alone, save, weights
 from support import SHARED
 from test_volume_dicom import voxels, write_series
 
-from sammed3d_nb import checkpoints, cli, hub, sample
+from sammed3d_nb import checkpoints, cli, hub
+from sammed3d_nb.phantom import make_phantom
 from sammed3d_nb.volume import Volume
 
 SHIPPED = sorted(checkpoints.WEIGHTS.glob("*.safetensors"))
@@ -276,13 +277,13 @@ def test_bench_refuses_a_device_that_is_not_there(capsys):
 
 @needs_default
 def test_phantom_organs_are_segmented_by_the_default_model(capsys, tmp_path):
-    labels = sample.phantom_labels()
+    phantom = make_phantom()
     for value, name in ((1, "liver"), (2, "spleen"), (4, "left kidney")):
-        click = ",".join(map(str, sample.phantom_clicks()[name]))
+        click = ",".join(map(str, phantom.clicks[name]))
         mask = tmp_path / "mask.nii.gz"
         status, _, _ = run(capsys, "segment", "phantom", "--click", click, "-o", mask)
         assert status == 0
-        found, truth = Volume.read(mask).array > 0, labels == value
+        found, truth = Volume.read(mask).array > 0, phantom.labels == value
         dice = 2 * np.sum(found & truth) / (found.sum() + truth.sum())
         assert dice > 0.6, f"{name}: Dice {dice:.2f}"
 

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from sammed3d_nb import sample
 from sammed3d_nb.errors import DownloadError, UserError
-from sammed3d_nb.phantom import make_phantom
+from sammed3d_nb.phantom import NAMES, make_phantom
 from sammed3d_nb.volume import Volume
 
 
 def test_the_phantom_is_a_thick_sliced_slightly_oblique_ct():
-    volume = sample.phantom()
+    volume = make_phantom().volume
     assert volume.modality == "CT"
     assert volume.spacing == (1.0, 1.0, 5.0)
     assert volume.array.dtype == np.int16
@@ -47,17 +47,17 @@ def test_the_phantom_is_a_thick_sliced_slightly_oblique_ct():
 )
 @pytest.mark.parametrize("seed", [0, 3])
 def test_structures_have_the_density_and_size_of_real_ones(name, low, high, millilitres, seed):
-    volume, labels = sample.phantom(seed), sample.phantom_labels(seed)
-    value = next(n for n, text in sample.PHANTOM_NAMES.items() if text == name)
-    mask = labels == value
-    i, j, k = sample.phantom_clicks(seed)[name]
+    phantom = make_phantom(seed)
+    volume, value = phantom.volume, next(n for n, text in NAMES.items() if text == name)
+    mask = phantom.labels == value
+    i, j, k = phantom.clicks[name]
     assert mask[k, j, i]
     assert low <= np.median(volume.array[mask]) <= high
     assert millilitres[0] <= mask.sum() * np.prod(volume.spacing) / 1000 <= millilitres[1]
 
 
 def test_the_stomach_holds_gas_above_fluid():
-    volume, mask = sample.phantom(), sample.phantom_labels() == 5
+    volume, mask = make_phantom().volume, make_phantom().labels == 5
     gas, fluid = mask & (volume.array < -700), mask & (np.abs(volume.array - 18) < 40)
     assert gas.sum() > 2000
     assert fluid.sum() > 10000
@@ -65,7 +65,7 @@ def test_the_stomach_holds_gas_above_fluid():
 
 
 def test_noise_and_partial_volume_are_those_of_a_ct():
-    volume, labels = sample.phantom(), sample.phantom_labels()
+    volume, labels = make_phantom().volume, make_phantom().labels
     i, j, k = sample.phantom_clicks()["liver"]
     patch = volume.array[k, j - 15 : j + 15, i - 15 : i + 15]
     assert 7 < patch.std() < 20
@@ -81,7 +81,7 @@ def test_the_phantom_is_deterministic_and_each_seed_another():
     again = make_phantom.__wrapped__(5)
     assert first.volume.fingerprint == again.volume.fingerprint
     assert np.array_equal(first.labels, again.labels)
-    assert first.volume.fingerprint != sample.phantom(6).fingerprint
+    assert first.volume.fingerprint != make_phantom(6).volume.fingerprint
 
 
 def test_the_phantom_is_made_fast():
@@ -93,6 +93,7 @@ def test_the_phantom_is_made_fast():
 
 def test_open_sample():
     assert sample.open_sample("phantom").name == "phantom"
+    assert sample.phantom_clicks() == make_phantom().clicks
     with pytest.raises(UserError, match="no sample 'mri'; say phantom or ct"):
         sample.open_sample("mri")
 
