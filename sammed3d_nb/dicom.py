@@ -7,10 +7,7 @@ direction), as ITK does, so the third axis of the volume is that normal.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from sammed3d_nb import dicom_header
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.readers import ImageFile, load, quiet, stem
 
-_TAGS = [
-    "SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns",
-    "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-]  # fmt: skip
 _EXPECTED = "expected a series of parallel slices or a multi-frame volume"
 
 
@@ -60,43 +52,33 @@ class Grid:
     warnings: tuple[str, ...]
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file has DICOM's mark, or lacks the preamble but reads as a DICOM image all the same."""
-    with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:132] == b"DICM":
-        return True
-    # old files without preamble begin with a tag of a low group in little-endian order
-    return head[:2] in (b"\x08\x00", b"\x02\x00") and "Rows" in _header(path)
-
-
 def read_folder(folder: Path, series: str | None) -> ImageFile:
     """Read the largest DICOM series below a folder, or the one asked for by UID, number or description."""
     found: dict[str, list[Any]] = defaultdict(list)
     damaged: dict[str, list[Path]] = defaultdict(list)  # "" where the series cannot be read
     others = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        header = _header(path) if is_dicom(path) else None
+        header = dicom_header.read(path) if dicom_header.is_dicom(path) else None
         if header is not None and "Rows" in header:
-            found[_series(header)].append((path, header))
-        elif header is not None and _is_damaged(header):
-            damaged[_series(header)].append(path)
+            found[dicom_header.series_uid(header)].append((path, header))
+        elif header is not None and dicom_header.is_damaged(header):
+            damaged[dicom_header.series_uid(header)].append(path)
         else:
             others.append(path.name)
     if not found and damaged:
-        raise _truncated(next(iter(damaged.values()))[0])
+        raise dicom_header.truncated(next(iter(damaged.values()))[0])
     if not found:
         count = "1 other file" if len(others) == 1 else f"{len(others)} other files"
         holds = f"holds {count} ({', '.join(others[:3])})" if others else "is empty"
         raise VolumeError(f"The folder {folder} {holds}; expected a DICOM series: open an image file or its folder.")
     if series is None:
-        chosen = max(found.values(), key=lambda files: sum(_voxels(header) for _, header in files))
+        chosen = max(found.values(), key=lambda files: sum(dicom_header.voxels(header) for _, header in files))
     else:
         chosen = _named(found, series, folder)
     first = chosen[0][1]
-    name = str(first.get("SeriesDescription", "") or folder.resolve().name)
-    if _series(first) and damaged[_series(first)]:
-        raise _truncated(damaged[_series(first)][0])
+    name, uid = str(first.get("SeriesDescription", "") or folder.resolve().name), dicom_header.series_uid(first)
+    if uid and damaged[uid]:
+        raise dicom_header.truncated(damaged[uid][0])
     notes: tuple[str, ...] = ()
     if series is None and len(found) > 1:
         notes += (f"{folder.name} holds {len(found)} series; the largest is used: {_describe(chosen)}.",)
@@ -115,11 +97,11 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
 
 def read_file(path: Path, *, alone: bool = True) -> ImageFile:
     """Read one DICOM file that holds a whole volume (enhanced multi-frame)."""
-    header = _header(path)
-    if _is_damaged(header):
-        raise _truncated(path)
+    header = dicom_header.read(path)
+    if dicom_header.is_damaged(header):
+        raise dicom_header.truncated(path)
     if "Rows" not in header:
-        raise VolumeError(f"{path.name} is DICOM but holds no image ({_kind(header)}); {_EXPECTED}.")
+        raise VolumeError(f"{path.name} is DICOM but holds no image ({dicom_header.kind(header)}); {_EXPECTED}.")
     _check_channels(path.name, header)
     count = int(header.get("NumberOfFrames", 1) or 1)
     if count < 2:
@@ -168,7 +150,9 @@ def _image_file(image: Any, grid: Grid, name: str, header: Any) -> ImageFile:
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection([float(d) for d in grid.direction.ravel()])
-    return ImageFile(image, name, str(header.get("Modality", "")), grid.warnings, _series(header) or None)
+    return ImageFile(
+        image, name, str(header.get("Modality", "")), grid.warnings, dicom_header.series_uid(header) or None
+    )
 
 
 def _grid(name: str, frames: list[Frame]) -> Grid:
@@ -278,7 +262,7 @@ def _frames(path: Path, header: Any, count: int) -> list[Frame]:
         if position is None or orientation is None or spacing is None:
             lacking = "position" if position is None else "orientation" if orientation is None else "pixel spacing"
             what = f"frame {index + 1} of {path.name}" if count > 1 else path.name
-            raise VolumeError(f"{what} states no {lacking} in the patient ({_kind(header)}); {_EXPECTED}.")
+            raise VolumeError(f"{what} states no {lacking} in the patient ({dicom_header.kind(header)}); {_EXPECTED}.")
         rows, columns = float(spacing[0]), float(spacing[1])
         if min(rows, columns) <= 0:
             raise VolumeError(
@@ -300,42 +284,6 @@ def _frames(path: Path, header: Any, count: int) -> list[Frame]:
 
 def _group(sequence: Any, index: int) -> Any:
     return sequence[index] if sequence is not None and len(sequence) > index else None
-
-
-def _header(path: Path) -> Any:
-    """The tags needed here; of a damaged file only its kind and series, where these can be read."""
-    import pydicom
-
-    header = pydicom.Dataset()
-    log = logging.getLogger("pydicom")
-    level = log.level
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():  # odd values in tags unused here
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.ERROR)
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-            for _ in header.iterall():  # pydicom converts values on first use: let damage show here
-                pass
-            if "Rows" in header:
-                _voxels(header)
-        except Exception:  # whatever a damaged file makes pydicom stumble over
-            kept = pydicom.Dataset()
-            for keyword in ("SOPClassUID", "SeriesInstanceUID"):
-                with suppress(Exception):
-                    setattr(kept, keyword, header[keyword].value)
-            header = kept
-        finally:
-            log.setLevel(level)
-    return header
-
-
-def _is_damaged(header: Any) -> bool:
-    """Whether this is the header of an image, or of nobody knows what, that ends before it tells the image's size."""
-    return "Rows" not in header and ("Image Storage" in _storage(header) or not _storage(header))
-
-
-def _truncated(path: Path) -> VolumeError:
-    return VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
 
 
 def _check_channels(name: str, header: Any) -> None:
@@ -376,22 +324,3 @@ def _describe(files: list[Any]) -> str:
     text = str(header.get("SeriesDescription", "")) or "without description"
     number = header.get("SeriesNumber", "")
     return f"{header.get('SeriesInstanceUID', '')} (number {number}, {text}, {len(files)} files)"
-
-
-def _voxels(header: Any) -> int:
-    return int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames", 1) or 1)
-
-
-def _series(header: Any) -> str:
-    return str(header.get("SeriesInstanceUID", ""))
-
-
-def _storage(header: Any) -> str:
-    """What kind of DICOM object it is, in the standard's words, or ""; a DICOMDIR tells it in its file meta alone."""
-    meta = getattr(header, "file_meta", None) or {}
-    uid = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
-    return str(getattr(uid, "name", ""))
-
-
-def _kind(header: Any) -> str:
-    return _storage(header) or str(header.get("Modality", "unknown kind"))

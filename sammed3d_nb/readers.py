@@ -45,6 +45,7 @@ class ImageFile:
 def read_image(path: Path, *, series: str | None = None) -> ImageFile:
     """Read any supported file or DICOM folder; see ``Volume.read``."""
     from sammed3d_nb import dicom
+    from sammed3d_nb.dicom_header import is_dicom
 
     if not path.exists():
         raise VolumeError(f"{path} does not exist; check the path.")
@@ -54,7 +55,7 @@ def read_image(path: Path, *, series: str | None = None) -> ImageFile:
         head = first_bytes(path, 400)  # a NIfTI header has 348
         if not head:
             raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
-        return dicom.read_file(path) if dicom.is_dicom(path) else read_plain(path, head)
+        return dicom.read_file(path) if is_dicom(path) else read_plain(path, head)
     except OSError as error:
         raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
     except MemoryError as error:

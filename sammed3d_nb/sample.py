@@ -18,7 +18,6 @@ CT_URL = (
 """Where the real CT comes from (wasserth/TotalSegmentator, Apache-2.0), at a fixed commit."""
 CT_FILE = "example_ct.nii.gz"
 CT_SHA256 = "dbd3ae6d614d1d7ef3a46925c30c70038ed52da6b37fdd6afdc7b9b71387e3e1"
-CT_BYTES = 2_206_612
 URL_VARIABLE = "SAMMED3D_SAMPLE_URL"
 """Environment variable: another base address for the CT, e.g. a mirror inside a hospital."""
 CACHE_VARIABLE = "SAMMED3D_CACHE"

@@ -333,7 +333,7 @@ def check_mask_path(path: Path, source: Path | None = None) -> None:
 
 def check_not_source(path: Path, source: Path | None) -> None:
     """Refuse to write over the image file, or over a slice of the DICOM folder, that a volume is read from."""
-    from sammed3d_nb.dicom import is_dicom
+    from sammed3d_nb.dicom_header import is_dicom
 
     if source is None or not source.exists() or not path.is_file():
         return
