@@ -46,14 +46,47 @@ class Geometry:
 
     def position(self, view: str, voxel: Sequence[float], width: float, height: float) -> tuple[float, float]:
         """CSS pixels from the left and top edge of the canvas to a voxel's centre."""
+        x, y = (
+            room / 2 + step * (voxel[axis] - (self.size[axis] - 1) / 2)
+            for axis, room, step in self._axes(view, width, height)
+        )
+        return x, y
+
+    def voxel(
+        self, view: str, x: float, y: float, shown: Sequence[int], width: float, height: float
+    ) -> tuple[float, ...]:
+        """The fractional voxel at CSS pixels from the left and top edge, in the slice through the voxel `shown`."""
+        found = [float(index) for index in shown]
+        for place, (axis, room, step) in zip((x, y), self._axes(view, width, height), strict=True):
+            found[axis] = (place - room / 2) / step + (self.size[axis] - 1) / 2
+        return tuple(found)
+
+    def _axes(self, view: str, width: float, height: float) -> list[tuple[int, float, float]]:
+        """For columns and rows: the voxel axis, the room in CSS pixels, and CSS pixels from voxel to voxel."""
         axes = [self.axis_of[lps] for lps, _ in self.TOWARDS[view]]
-        extent = [self.size[axis] * self.spacing[axis] for axis in axes]
-        scale = 0.98 * min(width / extent[0], height / extent[1])
-        place = []
-        for axis, (lps, sign), room in zip(axes, self.TOWARDS[view], (width, height), strict=True):
-            way = np.sign(self.direction[lps, axis]) * sign
-            place.append(room / 2 + way * (voxel[axis] - (self.size[axis] - 1) / 2) * self.spacing[axis] * scale)
-        return place[0], place[1]
+        room = (width, height)
+        scale = 0.98 * min(room[n] / (self.size[axis] * self.spacing[axis]) for n, axis in enumerate(axes))
+        ways = [
+            np.sign(self.direction[lps, axis]) * sign
+            for axis, (lps, sign) in zip(axes, self.TOWARDS[view], strict=True)
+        ]
+        return [(axis, room[n], ways[n] * self.spacing[axis] * scale) for n, axis in enumerate(axes)]
+
+
+_COUNT_DECODING = """
+    window.decoding = 0;  // frames that have arrived and are not on a canvas yet
+    const { createObjectURL } = URL;
+    URL.createObjectURL = (blob) => {
+        const address = createObjectURL.call(URL, blob);
+        if (blob.type === "image/png") {
+            window.decoding++;
+            const twin = new Image();
+            twin.onload = twin.onerror = () => requestAnimationFrame(() => window.decoding--);
+            twin.src = address;
+        }
+        return address;
+    };
+"""
 
 
 class Screen:
@@ -63,6 +96,7 @@ class Screen:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        page.add_init_script(_COUNT_DECODING)
         self.clicks = 0
         page.set_default_timeout(TIMEOUT)
 
@@ -99,6 +133,21 @@ class Screen:
         """CSS pixels from the left and top edge of a view to where a voxel ought to be."""
         box = self.box(view)
         return geometry.position(view, voxel, box["width"], box["height"])
+
+    def aim(self, geometry: Geometry, view: str, voxel: Sequence[int]) -> tuple[tuple[float, float], tuple[int, ...]]:
+        """A CSS pixel near a voxel's centre, and the voxel that the middle of this pixel lies in.
+
+        That is the voxel itself, or its neighbour where voxels are smaller than pixels.
+        """
+        box = self.box(view)
+        size = box["width"], box["height"]
+        near = geometry.position(view, voxel, *size)
+        for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            x, y = self.point(view, near[0] + right, near[1] + down)
+            found = geometry.voxel(view, x - box["x"], y - box["y"], voxel, *size)
+            if all(abs(index - round(index)) < 0.45 for index in found):  # else rounding might decide
+                return (near[0] + right, near[1] + down), tuple(round(index) for index in found)
+        raise AssertionError(f"no pixel near {voxel} lies well inside a voxel")
 
     def look_at(self, geometry: Geometry, voxel: Sequence[int]) -> None:
         """Move the crosshair to a voxel by Shift+click, in the axial and then in the coronal view.
@@ -162,17 +211,14 @@ class Screen:
         """Until everything that the app has drawn is on the page.
 
         The kernel answers in order, so the answer to a key (the ? panel) comes after the frames asked for before it;
-        then the browser gets some animation frames to decode them.
+        then the browser has to decode and paint them.
         """
         self.page.keyboard.press("?")
         self.page.wait_for_selector(".snb-help-panel", state="visible")
         self.page.keyboard.press("Escape")
         self.page.wait_for_selector(".snb-help-panel", state="hidden")
-        self.page.evaluate(
-            """async () => {
-                for (let frame = 0; frame < 12; frame++) await new Promise(requestAnimationFrame);
-            }"""
-        )
+        self.page.wait_for_function("window.decoding === 0")
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def settled_pixels(self, view: str) -> np.ndarray:
         """The view's picture after `settle`."""

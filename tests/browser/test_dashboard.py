@@ -1,5 +1,6 @@
 """The real dashboard in a real browser: clicks land on their voxels, masks appear, undo brings them back."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import SimpleITK as sitk
 from screen import REAL_CT, Geometry, Screen
 
+from sammed3d_nb.sample import open_sample, phantom_clicks
+
 RATIOS = (1, 2)
 
 
@@ -15,10 +18,8 @@ RATIOS = (1, 2)
 def case(request: pytest.FixtureRequest, serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """A served dashboard, the geometry of its volume, and a voxel inside an organ."""
     if request.param == "phantom":
-        from sammed3d_nb.sample import open_sample
-
         image = open_sample("phantom").image
-        return serve(), Geometry(image), liver_of_phantom()
+        return serve(), Geometry(image), phantom_clicks()["spleen"]
     if not REAL_CT.is_file():
         pytest.skip("the real CT (../shared/data/ct_torso) is not here")
     return serve(REAL_CT), Geometry.read(REAL_CT), spleen_of_torso()
@@ -51,13 +52,15 @@ def test_clicks_in_all_planes_are_read_back_exactly(opened) -> None:
         for _ in range(6):  # looks under the cursor, all over the slice
             wanted = [int(rng.integers(0, n)) for n in geometry.size]
             wanted[normal] = voxel[normal]
-            screen.hover(view, *screen.place(geometry, view, wanted), wanted)
+            place, aimed = screen.aim(geometry, view, wanted)
+            screen.hover(view, *place, aimed)
         wanted = [round(0.5 * (a + b)) for a, b in zip(organ, voxel, strict=True)]
         wanted[normal] = voxel[normal]
-        screen.click(view, *screen.place(geometry, view, wanted))
-        assert screen.space("voxel") == tuple(wanted)
-        assert screen.space("array") == tuple(wanted[::-1])
-        voxel = wanted  # the click has moved the crosshair, so the other views show its slices
+        place, aimed = screen.aim(geometry, view, wanted)
+        screen.click(view, *place)
+        assert screen.space("voxel") == aimed
+        assert screen.space("array") == aimed[::-1]
+        voxel = list(aimed)  # the click has moved the crosshair, so the other views show its slices
 
 
 def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_path: Path) -> None:
@@ -102,15 +105,7 @@ def export(screen: Screen, path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def liver_of_phantom() -> tuple[int, int, int]:
-    from sammed3d_nb.sample import phantom_clicks
-
-    return phantom_clicks()["liver"]
-
-
 def spleen_of_torso() -> tuple[int, int, int]:
-    import json
-
     labels = json.loads((REAL_CT.parent / "info.json").read_text())["labels"]
     number = next(int(k) for k, v in labels.items() if v["name"] == "spleen")
     mask = sitk.GetArrayFromImage(sitk.ReadImage(str(REAL_CT.parent / "label.nii.gz"))) == number

@@ -86,8 +86,8 @@ def test_the_wheel_scrolls_and_the_pointer_reads_the_slice_shown(screen: Screen,
     screen.settle()
     voxel = [n // 2 for n in phantom.size]
     for view in screen.VIEWS:
-        place = screen.place(phantom, view, voxel)
-        screen.hover(view, *place, voxel)
+        place, aimed = screen.aim(phantom, view, voxel)
+        screen.hover(view, *place, aimed)
         before = screen.settled_pixels(view)
         screen.page.mouse.wheel(0, -100)
         screen.settle()
@@ -149,7 +149,7 @@ def test_the_notebook_in_jupyterlab(chromium, lab, phantom: Geometry, ratio: int
     page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
     page.keyboard.press("Shift+Enter")
     screen.wait_for_status("Click on an organ")
-    organ = phantom_clicks()["liver"]
+    organ = phantom_clicks()["spleen"]
     voxel = [n // 2 for n in phantom.size]
     cells = page.locator(".jp-Cell").count()
     page.click(".snb-brand")  # the keys go to the app from now on
@@ -157,9 +157,10 @@ def test_the_notebook_in_jupyterlab(chromium, lab, phantom: Geometry, ratio: int
     for view in screen.VIEWS:
         normal = phantom.normal(view)
         wanted = [v if axis == normal else o for axis, (o, v) in enumerate(zip(organ, voxel, strict=True))]
-        screen.click(view, *screen.place(phantom, view, wanted))
-        assert screen.space("voxel") == tuple(wanted)
-        voxel = wanted
+        place, aimed = screen.aim(phantom, view, wanted)
+        screen.click(view, *place)
+        assert screen.space("voxel") == aimed
+        voxel = aimed
     assert all(screen.tinted(view) > 50 for view in screen.VIEWS)
     for key in "ddx":  # JupyterLab's own keys for deleting a cell must not reach it
         page.keyboard.press(key)
