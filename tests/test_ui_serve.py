@@ -6,6 +6,7 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from support import BallNetwork, model_of
 from voila.paths import collect_template_paths
 
@@ -27,8 +28,8 @@ def image(tmp_path: Path) -> Path:
     """A small image in a file whose name a shell or a list of paths would stumble over."""
     path = tmp_path / "patient 7: first, second.nii.gz"
     values = np.random.default_rng(0).integers(-100, 200, (12, 20, 24)).astype(np.int16)
-    volume = snb.Volume.from_array(values, (2, 2, 4))
-    return volume.write_mask(values, path)
+    sitk.WriteImage(snb.Volume.from_array(values, (2, 2, 4)).image, str(path))
+    return path
 
 
 def test_the_environment_survives_any_file_name(image: Path, tmp_path: Path) -> None:
@@ -123,6 +124,18 @@ def test_the_dashboard_opens_the_case_saves_by_itself_and_resumes(image: Path, t
     from_record = open_dashboard(launch_environment([record], output=tmp_path), model)
     np.testing.assert_array_equal(from_record.session.mask, mask)
     from_record.close()
+
+
+def test_a_failed_automatic_save_is_told_and_the_click_stands(image: Path, tmp_path: Path, model) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    app = open_dashboard(launch_environment([image], output=folder), model)
+    folder.rmdir()
+    app.click((10, 9, 5))
+    assert "snb-warning" in app.status._text.value
+    assert str(folder) in app.status.message
+    assert len(app.session.clicks) == 1
+    app.close()
 
 
 def test_a_bad_case_leaves_the_good_one_on_the_screen(image: Path, tmp_path: Path, model) -> None:

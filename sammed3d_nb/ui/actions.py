@@ -87,14 +87,14 @@ def _select_next(session: Session) -> None:
 
 
 def _save(app: "App", session: Session) -> str:
-    path = session.save(session.autosave or _folder(app) / f"{session.volume.name}{RECORD}")
+    path = session.save(session.autosave or _folder(app) / f"{session.volume.file_stem}{RECORD}")
     return f"Saved to {path}."
 
 
 def _export(app: "App", session: Session) -> str:
     if not any(item.local.count for item in session.objects):
         raise UserError("There is no mask to export yet; click on an organ first.")
-    path = session.export(_folder(app) / f"{session.volume.name}.masks.nii.gz")
+    path = session.export(_folder(app) / f"{session.volume.file_stem}.masks.nii.gz")
     if path.stat().st_size <= _MOST_DOWNLOADED:
         app.page.download(path.name, path.read_bytes())
     return f"Exported to {path}."

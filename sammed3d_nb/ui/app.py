@@ -353,12 +353,13 @@ class App:
         return self._model
 
     def _say(self, message: str) -> None:
-        """Show a message, unless the model has something new to tell."""
+        """Show a message, unless there is something more urgent: a failed automatic save, news from the model."""
         with self._lock:
             notes = [] if self._model is None else self._model.notes[self._notes :]
             self._notes += len(notes)
-            if notes:
-                self.status.warn(" ".join(notes))
+            unsaved = self.session.autosave_error if self.session is not None else None
+            if unsaved or notes:
+                self.status.warn(" ".join(filter(None, [unsaved, *notes])))
             else:
                 self.status.say(message)
 

@@ -128,7 +128,7 @@ def chain_html(path: ClickPath, clicked: ClickPath, *, matrices: bool = False) -
     """
     kind = {None: "Under the cursor", True: "Positive click", False: "Negative click"}[path.positive]
     sign = {None: "hover", True: "positive", False: "negative"}[path.positive]
-    where = f" in {path.view}" if path.view else " by code"
+    where = f" in {path.view}" if path.view else "" if "canvas" in path.trace else " by code"
     raw = path.raw
     rows = []
     for step in path.trace:

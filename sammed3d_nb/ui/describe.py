@@ -30,11 +30,11 @@ def summary(item: SegmentedObject, result: Result | None) -> str:
     count = f"{len(item.clicks)} click{'s' if len(item.clicks) > 1 else ''}"
     if result is None:
         return f"{item.name}: {count}."
-    seconds = sum(result.seconds.values())
-    return (
-        f"{item.name}: {readable_ml(result.volume_ml)} after {count}, predicted quality {result.quality:.2f}, "
-        f"{seconds:.2f} s{' (embedding reused)' if result.embedding_reused else ''}."
-    )
+    text = f"{item.name}: {readable_ml(result.volume_ml)} after {count}, predicted quality {result.quality:.2f}"
+    if not result.seconds:  # resumed: nothing was computed
+        return text + "."
+    reused = " (embedding reused)" if result.embedding_reused else ""
+    return f"{text}, {sum(result.seconds.values()):.2f} s{reused}."
 
 
 def click_path(result: Result, pointer: Pointer | None, model: "Model") -> ClickPath:

@@ -79,7 +79,7 @@ def _file_case(path: Path, name: str) -> Case:
         volume = Volume.read(path)
         if autosaves is None:
             return Session(volume, model)
-        saved = autosaves / f"{volume.name}-{volume.fingerprint[:8]}{RECORD}"
+        saved = autosaves / f"{volume.file_stem}-{volume.fingerprint[:8]}{RECORD}"
         if saved.exists():
             return Session.resume(saved, volume=volume, model=model, autosave=saved)
         return Session(volume, model, autosave=saved)
@@ -89,10 +89,11 @@ def _file_case(path: Path, name: str) -> Case:
         from sammed3d_nb.session import Session
         from sammed3d_nb.volume import Volume
 
-        source = load(path)["volume"]["path"]
-        if source is None:
+        made_on = load(path)["volume"]
+        if made_on["path"] is None:
             raise UserError(f"{path.name} was made on a volume that is in no file; resume it where that volume is.")
-        return Session.resume(path, volume=Volume.read(source), model=model)
+        volume = Volume.read(made_on["path"], series=made_on.get("series"))
+        return Session.resume(path, volume=volume, model=model)
 
     return Case(name, record if path.name.endswith(".json") else volume)
 
