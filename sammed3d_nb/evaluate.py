@@ -191,9 +191,7 @@ def group_of(name: str) -> str:
     return next((group for group, words in GROUPS.items() if re.search(words, name.lower())), "organ")
 
 
-def simulate(
-    clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 5, seed: int = 0
-) -> list[Measurement]:
+def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 5, seed: int = 0) -> list[Measurement]:
     """Click on one structure.
 
     When a mask is already right, the remaining clicks are not made and its figures stand for them.
@@ -282,13 +280,17 @@ def table_lines(table: dict[str, dict[str, float]], title: str) -> Iterator[str]
     """A summary as lines of text."""
     clicks = [key for key in next(iter(table.values())) if re.fullmatch(r"dice\d+", key)]
     heads = [f"{key.replace('dice', 'Dice@')}" for key in clicks]
-    yield f"{title:<30}{'n':>4} " + "".join(f"{head:>8}" for head in heads) + (
-        f"{'surface':>9}{'AUC':>7}{'obeyed':>12}{'first s':>9}{'click s':>9}"
+    yield (
+        f"{title:<30}{'n':>4} "
+        + "".join(f"{head:>8}" for head in heads)
+        + (f"{'surface':>9}{'AUC':>7}{'obeyed':>12}{'first s':>9}{'click s':>9}")
     )
     for name, row in table.items():
         obeyed = "/".join("–" if np.isnan(row[key]) else f"{row[key]:.3f}" for key in ("obeyed+", "obeyed-"))
-        yield f"{name:<30}{row['n']:>4.0f} " + "".join(f"{row[key]:>8.3f}" for key in clicks) + (
-            f"{row['surface']:>9.3f}{row['auc']:>7.2f}{obeyed:>12}{row['first']:>9.2f}{row['seconds']:>9.2f}"
+        yield (
+            f"{name:<30}{row['n']:>4.0f} "
+            + "".join(f"{row[key]:>8.3f}" for key in clicks)
+            + (f"{row['surface']:>9.3f}{row['auc']:>7.2f}{obeyed:>12}{row['first']:>9.2f}{row['seconds']:>9.2f}")
         )
 
 
@@ -352,7 +354,9 @@ def _cases(folders: Sequence[Path]) -> list[Path]:
     """The labelled cases among folders and, for those that are none, in them."""
     cases: list[Path] = []
     for folder in folders:
-        inside = [folder] if (folder / "image.nii.gz").exists() else sorted(p.parent for p in folder.glob("*/image.nii.gz"))
+        inside = (
+            [folder] if (folder / "image.nii.gz").exists() else sorted(p.parent for p in folder.glob("*/image.nii.gz"))
+        )
         if not inside:
             raise UserError(
                 f"{folder} holds no labelled case; give folders with image.nii.gz and label.nii.gz, or a folder of such."

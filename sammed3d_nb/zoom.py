@@ -10,12 +10,18 @@ from scipy import ndimage
 from sammed3d_nb.cube import Cube, grid_to_cube
 from sammed3d_nb.volume import Volume
 
-FILL = 2.2
+FILL = 3.0
 """Edge of the wanted cube over the object's longest side."""
 WIDEN = 1.6
 """Factor on the spacing when the mask touches a face of the cube."""
-HYSTERESIS = (0.7, 1.4)
+HYSTERESIS = (0.65, 1.4)
 """No zoom while the wanted spacing is this close to the present one."""
+RESERVE = 0.45
+"""The lower limit after a single positive click: the mask may still be a small part of a large object."""
+CROP = 64
+"""Cube voxels along the longest side of a small volume in its first cube."""
+AGREEMENT = 0.6
+"""A finer or coarser answer counts only if its Dice with the one before reaches this: it is to refine, not to differ."""
 MOST = 2
 """Zooms for one click."""
 
@@ -23,7 +29,7 @@ MOST = 2
 def first_spacing(volume: Volume, spacing: float, finest: float) -> float:
     """Spacing in mm of an object's first cube: `spacing`, or finer where the whole volume is a small crop."""
     longest = max(np.multiply(volume.size, volume.spacing))
-    return float(min(spacing, max(longest / 96, finest)))
+    return float(min(spacing, max(longest / CROP, finest)))
 
 
 def wanted(
@@ -54,7 +60,8 @@ def wanted(
     spacing = float(np.clip((high - low).max() * cube.spacing * FILL / cube.size, finest, spacing_range[1]))
     if cube.touched(volume, logits):
         spacing = min(spacing_range[1], WIDEN * cube.spacing)
-    if HYSTERESIS[0] <= spacing / cube.spacing <= HYSTERESIS[1]:
+    lowest = HYSTERESIS[0] if len(clicks) > 1 else RESERVE
+    if lowest <= spacing / cube.spacing <= HYSTERESIS[1]:
         return None
     return Cube.at(volume, to_cube.inverse((low + high) / 2), spacing=spacing, size=cube.size)
 

@@ -18,9 +18,9 @@ T1 = (0.0, 0.5, 0.95, 0.4, 0.05, 0.75, 0.5, 0.3, 0.15, 0.02, 0.45, 0.08, 0.35, 0
 def intensities(classes: list[int] | None, count: int) -> Tensor:
     """A raw intensity for each of ``count`` materials: a CT, an MR, or anything."""
     kind = float(torch.rand(()))
-    if classes is None or kind < 0.3:  # anything: few shades, so that many neighbours are nearly alike
-        shades = torch.rand(int(torch.randint(3, 20, ())))
-        value = shades[torch.randint(len(shades), (count,))] + uniform(0.0, 0.06) * torch.randn(count)
+    if classes is None or kind < 0.25:  # anything: few shades, so that many neighbours are nearly alike
+        shades = torch.rand(int(torch.randint(6, 30, ())))
+        value = shades[torch.randint(len(shades), (count,))] + uniform(0.01, 0.08) * torch.randn(count)
         if chance(0.5):
             value[0] = value.min() if chance(0.7) else value.max()
         return value * 1000 * uniform(0.2, 2) + (uniform(-500, 500) if chance(0.3) else 0)
@@ -101,7 +101,9 @@ def scan(image: Tensor, *, synthetic: bool) -> Tensor:
         angle = torch.atan2(p[1][None].expand(n, n), p[0][:, None].expand(n, n))
         rays = torch.sin(angle * int(torch.randint(3, 12, ())) + uniform(0, 6)) * (-radius / 40).exp()
         near = (-(p[2] / uniform(2, 6)).square()).exp()
-        image = image + (2 * scale * rays)[:, :, None] * near + 6 * scale * ((radius[:, :, None] < 4) & (p[2].abs() < 5))
+        image = (
+            image + (2 * scale * rays)[:, :, None] * near + 6 * scale * ((radius[:, :, None] < 4) & (p[2].abs() < 5))
+        )
     before = chance(0.5)
     amount = scale * (uniform(0.0, 0.12) if chance(0.75) else uniform(0.1, 0.3)) * (1.0 if synthetic else 0.4)
     if before:

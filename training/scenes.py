@@ -193,16 +193,16 @@ def medley(device: torch.device, n: int = 128) -> Scene:
         cells = int(torch.randint(4, 40, ()))
         seeds = (2 * torch.rand(cells, 3, device=device) - 1) * half
         stretch = torch.tensor([uniform(0.5, 1.5) for _ in range(3)], device=device)
-        flat = (scene.at.flatten(1).t() * stretch)
+        flat = scene.at.flatten(1).t() * stretch
         distance = torch.cdist(flat, seeds * stretch)
         two = distance.topk(2, dim=1, largest=False)
-        gap = uniform(0.0, 0.03) if chance(0.5) else 0.0
+        gap = uniform(0.01, 0.04) if chance(0.6) else 0.0
         apart = (two.values[:, 1] - two.values[:, 0] >= gap).view(n, n, n)
         owner = two.indices[:, 0].view(n, n, n)
         shared = [scene.material(pick()) for _ in range(int(torch.randint(1, 6, ())))]
         for cell in range(cells):
             if chance(0.85):
-                material = shared[cell % len(shared)] if chance(0.6) else scene.material(pick())
+                material = shared[cell % len(shared)] if gap and chance(0.6) else scene.material(pick())
                 scene.paint(whole, (owner == cell) & apart, scene.object(), material, on=inner)
     for _ in range(int(torch.randint(3, 16, ()))):  # blobs, some with a wall or a core
         radius = half * uniform(0.04, 0.45)
@@ -211,7 +211,9 @@ def medley(device: torch.device, n: int = 128) -> Scene:
         )
         obj = scene.solid(where, pick(), wall=radius * uniform(0.05, 0.3) if chance(0.3) else 0.0, wall_kind=pick())
         if chance(0.2):
-            scene.paint(where[0], where[1] < -radius * 0.3, scene.object() if chance(0.5) else obj, scene.material(pick()))  # type: ignore[arg-type]
+            scene.paint(
+                where[0], where[1] < -radius * 0.3, scene.object() if chance(0.5) else obj, scene.material(pick())
+            )  # type: ignore[arg-type]
     for _ in range(int(torch.randint(0, 4, ()))):  # blobs of thresholded noise
         noise = smooth_noise(n, int(torch.randint(3, 12, ())), device)[0]
         where = scene.ellipsoid([uniform(-half, half) for _ in range(3)], [half * uniform(0.2, 0.6) for _ in range(3)])

@@ -41,9 +41,10 @@ def rounds_of(step: int) -> tuple[int, tuple[int, ...]]:
 
 def disturb(logits: Tensor) -> Tensor:
     """What the session may do to the previous mask: a detour over another cube's grid, a forgotten mask."""
-    if torch.rand(()) < 0.2:
-        small = torch.nn.functional.avg_pool3d(logits, 2)
-        logits = torch.nn.functional.interpolate(small, scale_factor=2, mode="trilinear")
+    if torch.rand(()) < 0.25:
+        times = 2 if torch.rand(()) < 0.6 else 4
+        small = torch.nn.functional.avg_pool3d(logits, times)
+        logits = torch.nn.functional.interpolate(small, scale_factor=times, mode="trilinear")
     if torch.rand(()) < 0.1:
         logits = logits * (torch.rand(len(logits), 1, 1, 1, 1, device=logits.device) < 0.5)
     return logits
@@ -96,7 +97,7 @@ class Trainer:
         figures = {}
         for click in range(1, clicks + 1):
             predicted = None if previous is None else previous[:, 0] > 0
-            point, label = next_click(masks, predicted, valid, 0.35 if click == 1 else 0.25)
+            point, label = next_click(masks, predicted, valid, 0.2 if click == 1 else 0.25)
             points = point[:, None] if points is None else torch.cat([points, point[:, None]], 1)
             labels = label[:, None] if labels is None else torch.cat([labels, label[:, None]], 1)
             grad = click in learn
@@ -108,7 +109,11 @@ class Trainer:
                     (losses.mean() / len(learn)).backward()
                     figures[f"dice{click}"], figures[f"loss{click}"] = dice.mean(), losses.detach().mean()
             previous = hold_clicks(logits.detach(), points, labels)
-        given = [(f, leaf.grad) for f, leaf in zip(features, leaves, strict=True) if leaf.grad is not None and f.requires_grad]
+        given = [
+            (f, leaf.grad)
+            for f, leaf in zip(features, leaves, strict=True)
+            if leaf.grad is not None and f.requires_grad
+        ]
         torch.autograd.backward([f for f, _ in given], [g for _, g in given])
         self.update(rate)
         self.count += 1
@@ -262,8 +267,8 @@ def main() -> None:
         if (trainer.count % 10 == 0 or world == 1) and stop.item():
             break
         progress = args.start + (args.to - args.start) * min(1.0, elapsed / args.seconds)
-        rate = args.lr * min(1.0, (trainer.count + 1) / 150)
-        rate *= 1.0 if progress < 0.6 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - 0.6) / 0.4))
+        rate = args.lr * min(1.0, (trainer.count + 1) / 100)
+        rate *= 1.0 if progress < 0.6 else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - 0.6) / 0.4))
         mark = time.time()
         batch = ahead.next()
         waited += time.time() - mark

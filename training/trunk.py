@@ -84,7 +84,8 @@ def organs(scene: Scene, wide: float, deep: float, back: float) -> None:
     if chance(0.9):  # lungs over the diaphragm's domes, and a heart
         for side in (-1, 1):
             scene.solid(
-                scene.ellipsoid([side * 0.55 * wide, -0.05, 1.9], [0.42 * wide, 0.8 * deep, uniform(0.8, 1.2)], 0.1), LUNG
+                scene.ellipsoid([side * 0.55 * wide, -0.05, 1.9], [0.42 * wide, 0.8 * deep, uniform(0.8, 1.2)], 0.1),
+                LUNG,
             )
         scene.solid(scene.ellipsoid([-0.15, 0.25, 1.6], [0.5, 0.4, 0.5]), ORGAN, wall=uniform(0, 0.12))
     place = [  # x, y, z, radii, the chance to be there
@@ -128,11 +129,14 @@ def organs(scene: Scene, wide: float, deep: float, back: float) -> None:
         for _ in range(int(torch.randint(1, 6, ()))):
             radius = uniform(0.04, 0.25)
             centre = [uniform(-wide, wide), uniform(-0.5, 0.5), uniform(-1.5, 1)]
-            scene.solid(scene.ellipsoid(centre, [radius * uniform(0.7, 1.3) for _ in range(3)]), ORGAN, on=[ORGAN, MUSCLE, FAT])
+            scene.solid(
+                scene.ellipsoid(centre, [radius * uniform(0.7, 1.3) for _ in range(3)]), ORGAN, on=[ORGAN, MUSCLE, FAT]
+            )
 
 
 def bowel(scene: Scene, wide: float, deep: float, back: float) -> None:
     """Stomach, colon and small bowel: walls round gas above, fluid or food below."""
+
     def loop(points: torch.Tensor, radius: torch.Tensor | float, obj: int | None = None) -> int:
         box, depth = scene.tube(points, radius)
         obj = scene.solid((box, depth), CONTENT, on=SOFT, wall=uniform(0.015, 0.04), obj=obj)
@@ -215,7 +219,9 @@ def muscles(scene: Scene, back: float, wide: float) -> None:
                 scene.paint(where[0], gap, 0, scene.material(FAT), on=[MUSCLE])  # type: ignore[arg-type]
 
 
-def bone(scene: Scene, where: tuple[tuple[slice, ...], torch.Tensor], obj: int, marrow: int, cortex: int, thick: float) -> None:
+def bone(
+    scene: Scene, where: tuple[tuple[slice, ...], torch.Tensor], obj: int, marrow: int, cortex: int, thick: float
+) -> None:
     """A piece of bone: marrow inside a cortex."""
     box, depth = where
     scene.paint(box, depth < 0, obj, cortex)  # type: ignore[arg-type]
@@ -234,14 +240,46 @@ def spine(scene: Scene, back: float) -> None:
         y = back + curve * math.sin(1.5 * z)
         vertebra, gap = scene.object(), uniform(0.04, 0.1)
         if chance(0.8):
-            scene.solid(scene.ellipsoid([0, y, z + pitch / 2], [radius, radius * 0.8, 0.09], 0.05), DISC, obj=None if chance(0.4) else 255)
-        bone(scene, scene.ellipsoid([0, y, z], [radius, radius * 0.8, (pitch - gap) / 2], 0.06), vertebra, marrow, cortex, thick)
+            scene.solid(
+                scene.ellipsoid([0, y, z + pitch / 2], [radius, radius * 0.8, 0.09], 0.05),
+                DISC,
+                obj=None if chance(0.4) else 255,
+            )
+        bone(
+            scene,
+            scene.ellipsoid([0, y, z], [radius, radius * 0.8, (pitch - gap) / 2], 0.06),
+            vertebra,
+            marrow,
+            cortex,
+            thick,
+        )
         for side in (-1, 1):
-            bone(scene, scene.ellipsoid([side * 0.16, y - 0.25, z], [0.07, 0.14, 0.1], 0.2), vertebra, marrow, cortex, thick)
-            bone(scene, scene.ellipsoid([side * 0.33, y - 0.3, z], [0.2, 0.05, 0.06], 0.25), vertebra, marrow, cortex, thick)
+            bone(
+                scene,
+                scene.ellipsoid([side * 0.16, y - 0.25, z], [0.07, 0.14, 0.1], 0.2),
+                vertebra,
+                marrow,
+                cortex,
+                thick,
+            )
+            bone(
+                scene,
+                scene.ellipsoid([side * 0.33, y - 0.3, z], [0.2, 0.05, 0.06], 0.25),
+                vertebra,
+                marrow,
+                cortex,
+                thick,
+            )
         bone(scene, scene.ellipsoid([0, y - 0.48, z - 0.06], [0.045, 0.22, 0.12], 0.1), vertebra, marrow, cortex, thick)
         z += pitch
-    points = torch.stack([torch.zeros(30), back + curve * torch.sin(1.5 * torch.linspace(-1.3, 2.3, 30)) - 0.27, torch.linspace(-1.3, 2.3, 30)], 1)
+    points = torch.stack(
+        [
+            torch.zeros(30),
+            back + curve * torch.sin(1.5 * torch.linspace(-1.3, 2.3, 30)) - 0.27,
+            torch.linspace(-1.3, 2.3, 30),
+        ],
+        1,
+    )
     scene.solid(scene.tube(points, uniform(0.06, 0.1)), FLUID)
     del disc
 
@@ -257,7 +295,12 @@ def ribs(scene: Scene, wide: float, deep: float) -> None:
             end = uniform(0.35, 0.9)
             angle = math.pi * (1 - torch.linspace(0.08, end, 40))
             points = torch.stack(
-                [side * 1.02 * wide * angle.sin(), 1.02 * deep * angle.cos(), z - 0.55 * torch.linspace(0, 1, 40) ** 1.2], 1
+                [
+                    side * 1.02 * wide * angle.sin(),
+                    1.02 * deep * angle.cos(),
+                    z - 0.55 * torch.linspace(0, 1, 40) ** 1.2,
+                ],
+                1,
             )
             bone(scene, scene.tube(points, radius), scene.object(), marrow, cortex, 0.025)
         z += uniform(0.24, 0.34)
@@ -279,7 +322,9 @@ def pelvis(scene: Scene, back: float, wide: float) -> None:
         ball = scene.ellipsoid([side * 0.95, 0.1, -2.18], [0.23, 0.23, 0.23], 0.2)
         scene.paint(ball[0], ball[1] < 0.03, 0, scene.material(DISC))  # type: ignore[arg-type]
         bone(scene, ball, femur, marrow, cortex, thick)
-        shaft = torch.tensor([side * 0.95, 0.1, -2.2]) + torch.linspace(0, 1, 20)[:, None] * torch.tensor([side * 0.45, -0.05, -0.9])
+        shaft = torch.tensor([side * 0.95, 0.1, -2.2]) + torch.linspace(0, 1, 20)[:, None] * torch.tensor(
+            [side * 0.45, -0.05, -0.9]
+        )
         bone(scene, scene.tube(shaft, uniform(0.12, 0.17)), femur, marrow, cortex, 0.05)
 
 

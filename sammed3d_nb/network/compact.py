@@ -20,8 +20,8 @@ from torch.nn.functional import (
     layer_norm,
     linear,
     normalize,
-    scaled_dot_product_attention,
     relu,
+    scaled_dot_product_attention,
 )
 
 from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
@@ -49,8 +49,8 @@ class Size:
 class Features(NamedTuple):
     """What `Compact.encode` hands to `Compact.decode`, channels last, b cubes of n voxels.
 
-    ``image`` is the normalised cube with each 2³ voxels as channels, (b, n/2, n/2, n/2, 8); ``keys`` are the features
-    in which clicked places are compared.
+    ``image`` is the normalised cube with each 2³ voxels as channels, (b, n/2, n/2, n/2, 8); the others are features at
+    1/2, 1/4, 1/8 and 1/16 of the cube's resolution. 36 MB a cube in float32.
     """
 
     image: Tensor
@@ -58,8 +58,6 @@ class Features(NamedTuple):
     middle: Tensor
     coarse: Tensor
     tokens: Tensor
-    fine_keys: Tensor
-    coarse_keys: Tensor
 
 
 class Convolution(nn.Module):
@@ -147,8 +145,8 @@ class Encoder(nn.Module):
         image = gather_cells(cube.movedim(1, -1))
         x = convolve(image, self.stem, self.stem_bias)
         skips = []
-        for level, down in zip(self.levels, self.downs, strict=True):
-            x = level(x)
+        for blocks, down in zip(self.levels, self.downs, strict=True):
+            x = blocks(x)
             skips.append(x)
             x = down(x)
         tokens = self.attention(x.flatten(1, 3) + self.positions)
@@ -158,10 +156,15 @@ class Encoder(nn.Module):
             x = self.merges[level](skips[level] + self.ups[level](x))
             merged.append(x)
         coarse, middle, fine = merged
-        return Features(
-            image, fine, middle, coarse, tokens,
-            unit(self.fine_keys(fine), self.groups), unit(self.coarse_keys(norm(coarse)), self.groups),
-        )  # fmt: skip
+        return Features(image, fine, middle, coarse, tokens)
+
+    def keys(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The features in which clicked places are compared, at 64³ and 16³: (b, g, cells, c).
+
+        Worked out at every click: stored, they would double the embedding.
+        """
+        fine = unit(self.fine_keys(features.fine), self.groups)
+        return fine, unit(self.coarse_keys(norm(features.coarse)), self.groups)
 
 
 class Decoder(nn.Module):
@@ -251,7 +254,7 @@ class Compact(Network):
 
     def encode(self, cube: Tensor) -> Embedding:
         """See `Network.encode`; normalisation ``"equalised"``."""
-        return self.encoder(cube.to(self.decoder.prompt.weight.dtype))
+        return cast(Features, self.encoder(cube.to(self.decoder.prompt.weight.dtype)))
 
     def decode(
         self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
@@ -281,20 +284,25 @@ class Compact(Network):
             before = gather_cells(features.image.new_zeros(shape))
         else:
             before = gather_cells((previous.to(dtype) / 4).tanh().movedim(1, -1))
-        prompt, likeness, detail = describe_clicks(features, points.float(), labels, before)
+        prompt, likeness, detail = describe_clicks(
+            features, self.encoder.keys(features), points.float(), labels, before
+        )
         return cast(tuple[Tensor, Tensor], self.decoder(features, prompt, likeness, detail))
 
 
 def describe_clicks(
-    features: Features, points: Tensor, labels: Tensor, before: Tensor
+    features: Features, keys: tuple[Tensor, Tensor], points: Tensor, labels: Tensor, before: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The decoder's three inputs (see `Decoder.forward`) for clicks (b·k, m, 3) and the previous mask's 2³ cells."""
+    """The decoder's three inputs (see `Decoder.forward`) for clicks (b·k, m, 3) and the previous mask's 2³ cells.
+
+    ``keys`` are `Encoder.keys`.
+    """
     image = features.image
     cells = image.shape[1]
     positive, negative = labels == 1, labels == 0
     where = (points + 0.5) / (2 * cells)  # 0 … 1 over the cube
-    fine = keys_at(features.fine_keys, where)
-    coarse = keys_at(features.coarse_keys, where)
+    fine = keys_at(keys[0], where)
+    coarse = keys_at(keys[1], where)
     brightness = image.mean(-1, keepdim=True)
     smooth = avg_pool3d(brightness.movedim(-1, 1), 3, 1, 1, count_include_pad=False).movedim(1, -1)
     clicked = sample_at(smooth, where)[..., 0]  # (b·k, m)
@@ -302,8 +310,8 @@ def describe_clicks(
     centres = where * cells - 0.5
     bright = brightness.flatten(1).to(image.dtype)
     gaps = share(bright[:, None], -clicked[:, :, None].to(image.dtype))  # (b·k, m, (n/2)³)
-    cosines = compare(features.fine_keys, fine)  # (b·k, g, m, (n/2)³)
-    coarse_cosines = compare(features.coarse_keys, coarse)
+    cosines = compare(keys[0], fine)  # (b·k, g, m, (n/2)³)
+    coarse_cosines = compare(keys[1], coarse)
     maps, likeness = [], []
     for chosen in (positive, negative):
         maps.append(bells(centres, chosen, cells).to(image.dtype))
@@ -467,6 +475,7 @@ def describe(network: Compact) -> ModelSpec:
         cube_size=size.cube,
         grid_size=size.cube,
         normalisation="equalised",
+        spacing_mm=2.5,  # the first cube: large objects are recognised in a wide view, small ones then zoomed in on
         spacing_range_mm=(0.5, 3.0),
         parameters=sum(weight.numel() for weight in network.parameters()),
     )
