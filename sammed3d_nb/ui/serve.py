@@ -10,12 +10,10 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, PATHS, SAMPLE
 
 _PACKAGE = Path(__file__).parents[1]
-_TEMPLATES = Path(__file__).parent / "jupyter"
+_JUPYTER = Path(__file__).parent / "jupyter"
 
-_CULL_AFTER = 20 * 60
-"""Seconds after which a kernel whose page has gone is ended; a dropped tunnel comes back sooner."""
 _LARGEST_MESSAGE = 512 * 1024 * 1024
-"""Bytes; beyond the default of 10 MiB the page would lose its connection."""
+"""Bytes; beyond the default of 10 MiB a page of JupyterLab would lose its connection."""
 
 
 def notebooks_folder() -> Path:
@@ -47,7 +45,8 @@ def launch_environment(
     found = {
         PATHS: json.dumps(absolute),
         OUTPUT: str(Path(output or Path.cwd()).absolute()),
-        "JUPYTER_PATH": os.pathsep.join(filter(None, [str(_TEMPLATES), os.environ.get("JUPYTER_PATH")])),
+        "JUPYTER_PATH": _in_front(_JUPYTER, "JUPYTER_PATH"),
+        "JUPYTER_CONFIG_PATH": _in_front(_JUPYTER / "config", "JUPYTER_CONFIG_PATH"),
     }
     if sample is not None:
         found[SAMPLE] = sample
@@ -58,39 +57,21 @@ def launch_environment(
     return found
 
 
-def voila_command(
-    *, host: str = "127.0.0.1", port: int = 8866, open_browser: bool = True, notebook: Path | None = None
-) -> list[str]:
-    """The command that serves the dashboard; run it with `launch_environment`.
+def voila_command(*, port: int = 8866, open_browser: bool = True) -> list[str]:
+    """The command that serves the dashboard on 127.0.0.1; run it with `launch_environment`.
 
-    Args:
-        host: Address to listen on. On anything but the loopback address, cross-site checks stay on and a token is
-            asked for.
-        port: Port to listen on.
-        open_browser: Whether to open the page in a browser here.
-        notebook: Another notebook than the dashboard.
+    The settings are in ``jupyter/config/voila.json``, which `launch_environment` puts in force. Cross-site checks are
+    off there, else a page may not end its own kernel (voila#1458): hence this address and no other. A kernel whose page
+    has gone is ended after 20 minutes, since a dropped tunnel comes back sooner; messages may be larger than 10 MiB,
+    else the page loses its connection.
     """
-    settings: dict[str, object] = {"websocket_max_message_size": _LARGEST_MESSAGE}
-    local = host in ("127.0.0.1", "localhost", "::1")
-    if local:  # else the page may not end its own kernel: the shutdown request is refused (voila#1458)
-        settings["disable_check_xsrf"] = True
     return [
         sys.executable,
         "-m",
         "voila",
-        str(notebook or notebooks_folder() / "dashboard.ipynb"),
-        f"--Voila.ip={host}",
+        str(notebooks_folder() / "dashboard.ipynb"),
         f"--Voila.port={port}",
         f"--Voila.open_browser={open_browser}",
-        f"--Voila.tornado_settings={settings}",
-        f"--Voila.auto_token={not local}",
-        "--VoilaConfiguration.template=sammed3d",
-        "--VoilaConfiguration.theme=dark",
-        "--VoilaConfiguration.allow_template_override=NO",
-        "--VoilaConfiguration.allow_theme_override=NO",
-        "--VoilaConfiguration.file_allowlist=[]",
-        f"--MappingKernelManager.cull_idle_timeout={_CULL_AFTER}",
-        "--MappingKernelManager.cull_interval=60",
     ]
 
 
@@ -108,3 +89,7 @@ def lab_command(*, host: str = "127.0.0.1", port: int = 8888, open_browser: bool
         f"--ServerApp.tornado_settings={{'websocket_max_message_size': {_LARGEST_MESSAGE}}}",
         f"--ServerApp.allow_root={hasattr(os, 'geteuid') and os.geteuid() == 0}",  # in a container, one is root
     ]
+
+
+def _in_front(folder: Path, variable: str) -> str:
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))

@@ -8,7 +8,7 @@ import pytest
 from chromium import find
 from servers import Server, free_port
 
-from sammed3d_nb.ui.serve import lab_command, launch_environment, voila_command
+from sammed3d_nb.ui.serve import lab_command, launch_environment, notebooks_folder, voila_command
 
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -65,8 +65,9 @@ def serve_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         folder = tmp_path_factory.mktemp("lab")
         port = free_port()
         command = lab_command(port=port, open_browser=False)
-        notebooks = Path(command[4])
-        command[4] = str(shutil.copytree(notebooks, folder / "notebooks", ignore=shutil.ignore_patterns(".*")))
+        notebooks = notebooks_folder()
+        copy = shutil.copytree(notebooks, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+        command[command.index(str(notebooks))] = str(copy)
         settings = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
         tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
         tracker.parent.mkdir(parents=True)
