@@ -202,8 +202,10 @@ class _Run:
             target = zoom.wanted(cube, logits, self.volume, positive, spacing_range)
             if target is None or not all(target.holds(self.volume, voxel, margin=0) for voxel in positive):
                 break
-            closer, score = self.ask(target, cube.carry(logits, target, beyond=UNKNOWN))
-            if self._hits(target, closer) < self._hits(cube, logits):
+            prompt = cube.carry(logits, target, beyond=UNKNOWN)
+            closer, score = self.ask(target, prompt)
+            agrees = _dice(closer > 0, prompt > 0) >= zoom.AGREEMENT
+            if not agrees or self._hits(target, closer) < self._hits(cube, logits):
                 break
             cube, logits, quality = target, closer, score
         return cube, logits, quality
