@@ -18,10 +18,10 @@ HYSTERESIS = (0.65, 1.4)
 """No zoom while the wanted spacing is this close to the present one."""
 RESERVE = 0.45
 """The lower limit after a single positive click: the mask may still be a small part of a large object."""
-CROP = 64
+CROP = 43
 """Cube voxels along the longest side of a small volume in its first cube."""
 AGREEMENT = 0.6
-"""A finer or coarser answer counts only if its Dice with the one before reaches this: it is to refine, not to differ."""
+"""A finer or coarser answer counts only if its Dice with the one before reaches this: it refines, or it is wrong."""
 MOST = 2
 """Zooms for one click."""
 

@@ -475,7 +475,7 @@ def describe(network: Compact) -> ModelSpec:
         cube_size=size.cube,
         grid_size=size.cube,
         normalisation="equalised",
-        spacing_mm=2.5,  # the first cube: large objects are recognised in a wide view, small ones then zoomed in on
+        spacing_mm=3.0,  # the first cube: large objects are recognised in a wide view, small ones then zoomed in on
         spacing_range_mm=(0.5, 3.0),
         parameters=sum(weight.numel() for weight in network.parameters()),
     )
