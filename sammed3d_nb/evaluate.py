@@ -219,7 +219,8 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
         found.append(
             Measurement(
                 case.name, name, group_of(name), ml, number, positive, *voxel, dice(mask, truth),
-                surface_dice(mask, truth, spacing), bool(mask[voxel[::-1]]) == positive, float(result.distance_mm), seconds,
+                surface_dice(mask, truth, spacing), bool(mask[voxel[::-1]]) == positive,
+                float(result.distance_mm), seconds,
             )
         )  # fmt: skip
         following = next_click(truth, mask, spacing, rng)
@@ -359,7 +360,7 @@ def _cases(folders: Sequence[Path]) -> list[Path]:
         )
         if not inside:
             raise UserError(
-                f"{folder} holds no labelled case; give folders with image.nii.gz and label.nii.gz, or a folder of such."
+                f"{folder} holds no labelled case; give folders with image.nii.gz and label.nii.gz, or one of such."
             )
         cases += inside
     return cases

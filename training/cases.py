@@ -59,7 +59,7 @@ class Case:
 
 @dataclass
 class Cut:
-    """A cube with k objects: ``cube`` (1, 128³) normalised, ``masks`` (k, 128³) bool, ``valid`` (128³) bool, ``spacing`` mm."""
+    """A cube with k objects: `cube` (1, 128³) normalised, `masks` (k, 128³) and `valid` (128³) bool, `spacing` mm."""
 
     cube: Tensor
     masks: Tensor

@@ -13,6 +13,7 @@ def deepest(errors: Tensor, sloppy: float) -> tuple[Tensor, Tensor]:
 
     Args:
         errors: (b, n, n, n) bool, wrong voxels.
+        sloppy: Probability of a random wrong cell.
 
     Returns:
         Index (b, 3) of a wrong voxel and score (b,); −1 where nothing is wrong.
@@ -48,6 +49,7 @@ def next_click(masks: Tensor, predicted: Tensor | None, valid: Tensor, sloppy: f
         masks: (b, n, n, n) bool.
         predicted: (b, n, n, n) bool, or ``None`` for the first click.
         valid: (b, n, n, n) bool, inside the volume.
+        sloppy: Probability of a random wrong cell.
     """
     if predicted is None:
         point, _ = deepest(masks, sloppy)
@@ -72,7 +74,8 @@ def loss_of(
         quality: (b, 1) before the sigmoid.
         masks: (b, n, n, n) bool.
         valid: (b, n, n, n) bool.
-        points: (b, m, 3), labels: (b, m): clicks so far.
+        points: (b, m, 3) the clicks so far.
+        labels: (b, m) of them.
 
     Returns:
         The loss of each object (b,) and its Dice (b,).

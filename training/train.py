@@ -155,6 +155,7 @@ class Ahead:
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self) -> None:
+        """Fill the queue, for ever."""
         cuda = self.source.device.type == "cuda"
         if cuda:
             torch.cuda.set_device(self.source.device)

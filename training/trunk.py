@@ -1,6 +1,7 @@
 """A plan of the trunk for `scenes.body`; everything in it is random: place, size, shape, presence, field of view."""
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -73,7 +74,7 @@ def wall(scene: Scene, wide: float, deep: float) -> None:
     shared = scene.material(MUSCLE)
     edges = sorted([0.0, *[uniform(0.05, 0.95) for _ in range(3)], 1.0])
     for side in (-1, 1):
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             ring = (depth < -fat) & (depth > -fat - thick) & (side * angle > low + 0.01) & (side * angle < high)
             scene.paint(whole, ring, scene.object(), shared if chance(0.7) else scene.material(MUSCLE))
     scene.paint(whole, depth < -fat - thick, None, scene.material(FAT))
@@ -191,7 +192,8 @@ def vessels(scene: Scene, back: float) -> None:
             scene.paint(box, depth < 0, scene.object(), mine)  # type: ignore[arg-type]
     if chance(0.7):
         branch(
-            scene, torch.tensor([0.1, back + 0.5, 0.4]), torch.tensor([0.8, 0.2, 0.5]), uniform(0.05, 0.09), scene.material(VESSEL),
+            scene, torch.tensor([0.1, back + 0.5, 0.4]), torch.tensor([0.8, 0.2, 0.5]), uniform(0.05, 0.09),
+            scene.material(VESSEL),
             scene.object(), 3,
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ A convolutional encoder sees the cube once; a light convolutional decoder answer
 structures that nobody labelled is likeness, so the decoder is shown, besides the clicks and the previous mask, how much
 every voxel resembles the clicked ones: in intensity and in learned features (positive and negative clicks apart).
 
-Tensors inside are channels-last, (b, d0, d1, d2, c): every layer but the 3³ convolutions is then a plain matrix product.
+Tensors inside are channels-last, (b, d0, d1, d2, c): every layer but the 3³ convolutions is then a matrix product.
 """
 
 from collections.abc import Mapping
@@ -400,7 +400,7 @@ def hold_clicks(logits: Tensor, points: Tensor, labels: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 3³ convolution of channels-last tensors (the permuted views are torch's channels_last_3d: nothing is copied)."""
+    """A 3³ convolution of channels-last tensors (permuted, they are torch's channels_last_3d: nothing is copied)."""
     return conv3d(x.movedim(-1, 1), weight, bias, padding=1).movedim(1, -1)
 
 
@@ -416,7 +416,8 @@ def activate(x: Tensor) -> Tensor:
 
 def project(maps: Tensor, layer: nn.Linear, like: Tensor) -> Tensor:
     """A linear map of channels-first maps: (b·k, p, t) → (b·k, n, n, n, c), the grid of `like`."""
-    return linear(maps.transpose(1, 2), layer.weight, layer.bias).unflatten(1, like.shape[1:4])
+    mapped: Tensor = linear(maps.transpose(1, 2), layer.weight, layer.bias).unflatten(1, like.shape[1:4])
+    return mapped
 
 
 def unit(x: Tensor, groups: int) -> Tensor:
@@ -428,7 +429,8 @@ def unit(x: Tensor, groups: int) -> Tensor:
 def share(of_cube: Tensor, of_object: Tensor) -> Tensor:
     """The sum of what belongs to a cube and what belongs to each of its k objects: (b, …) + (b·k, …) → (b·k, …)."""
     b = len(of_cube)
-    return (of_cube[:, None] + of_object.unflatten(0, (b, -1))).flatten(0, 1)
+    objects: Tensor = of_object.unflatten(0, (b, -1))
+    return (of_cube[:, None] + objects).flatten(0, 1)
 
 
 def gather_cells(x: Tensor) -> Tensor:
