@@ -1,10 +1,10 @@
 """Make the training data small enough to travel: ``python training/prepare.py DATA OUT``.
 
 Each case becomes one ``NAME.npz.xz``: the image in about 100 grey levels that follow its histogram (with the table
-back to raw values), axes towards R, A, S, and one or more labellings. Real images with few labels also get
-pseudo-structures, which teach "the region that was clicked" on real texture: deep watershed basins of the gradient, connected pieces
-of intensity bands, and whole bones in CT. Validation cases (``ct_torso``, ``ct_spleen_5mm``) are never read here;
-patients that are held out are marked ``held_out``.
+back to raw values), axes towards R, A, S, and one or more labellings. Real images with few labels also get pseudo-
+structures, which teach "the region that was clicked" on real texture: deep watershed basins of the gradient,
+connected pieces of intensity bands, and whole bones in CT. Validation cases (``ct_torso``, ``ct_spleen_5mm``) are
+never read here; patients that are held out are marked ``held_out``.
 """
 
 import io
