@@ -20,7 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sammed3d_nb.network.compact import Compact, Features, Size, hold_clicks
+from sammed3d_nb.network.click_maps import Features, hold_clicks
+from sammed3d_nb.network.compact import Compact, Size
 from training.cases import Source, cut
 from training.clicks import loss_of, next_click
 

@@ -1,0 +1,116 @@
+"""The compact network: shapes, clicks obeyed, batches, size read from the weights, cost, normalisation."""
+
+import time
+
+import pytest
+import torch
+
+from sammed3d_nb.network.click_maps import hold_clicks
+from sammed3d_nb.network.compact import Compact, Size, size_of
+from sammed3d_nb.network.normalise import normalise
+
+SMALL = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, heads=4, cube=64)
+
+
+@pytest.fixture(scope="module")
+def network() -> Compact:
+    torch.manual_seed(0)
+    return Compact(SMALL).eval()
+
+
+def decode(network: Compact, cube: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, previous=None):
+    with torch.inference_mode():
+        return network.decode(network.encode(cube), points, labels, previous)
+
+
+def test_logits_come_at_the_cubes_own_resolution(network):
+    logits, quality = decode(network, torch.randn(1, 1, 64, 64, 64), torch.tensor([[10.0, 20, 30]]), torch.tensor([1]))
+    assert logits.shape == (1, 1, 64, 64, 64)
+    assert quality.shape == (1, 1)
+    assert 0 <= float(quality) <= 1
+
+
+def test_an_untrained_network_already_answers_round_the_click_and_not_elsewhere(network):
+    """Axes are not exchanged: the mask's centre of mass is at the click, in dims d0, d1, d2."""
+    point = torch.tensor([[14.0, 30, 50]])
+    logits, _ = decode(network, torch.zeros(1, 1, 64, 64, 64), point, torch.tensor([1]))
+    inside = (logits[0, 0] > 0).nonzero().float()
+    assert len(inside) > 100
+    assert inside.mean(0).tolist() == pytest.approx(point[0].tolist(), abs=3)
+
+
+@pytest.mark.parametrize("value", [-9.0, 9.0])
+def test_clicks_are_obeyed_between_cells_too_and_the_later_click_rules(value):
+    logits = torch.full((1, 1, 32, 32, 32), value)
+    points = torch.tensor([[[5.4, 6.5, 7.3], [20.0, 20.0, 20.0], [31.0, 0.0, 31.0], [20.5, 20.5, 20.5]]])
+    labels = torch.tensor([[1, 1, 0, 0]])
+    held = hold_clicks(logits, points, labels)
+    where = (points[:, :, None, None].flip(-1) + 0.5) / 32 * 2 - 1
+    found = torch.nn.functional.grid_sample(held, where, align_corners=False, padding_mode="border")[0, 0, :, 0, 0]
+    assert found[0] > 0
+    assert found[2] < 0
+    assert found[3] < 0
+    assert (held == value).float().mean() > 0.99
+
+
+def test_many_cubes_and_objects_at_once_give_what_each_gives_alone(network):
+    cubes = torch.randn(2, 1, 64, 64, 64)
+    points = torch.rand(4, 3, 3) * 63
+    labels = torch.tensor([[1, 0, -1], [1, 1, 0], [1, -1, -1], [1, 0, 0]])
+    with torch.inference_mode():
+        together, _ = network.answer(network.encoder(cubes), points, labels, None)
+        for row in range(4):
+            given = labels[row] >= 0
+            alone, _ = network.answer(
+                network.encoder(cubes[row // 2, None]), points[row, None, given], labels[row, None, given], None
+            )
+            torch.testing.assert_close(together[row], alone[0], atol=2e-3, rtol=1e-3)
+
+
+def test_the_previous_mask_and_a_negative_click_change_the_answer(network):
+    cube, first = torch.randn(1, 1, 64, 64, 64), torch.tensor([[32.0, 32, 32]])
+    logits, _ = decode(network, cube, first, torch.tensor([1]))
+    points = torch.tensor([[32.0, 32, 32], [40.0, 32, 32]])
+    after, _ = decode(network, cube, points, torch.tensor([1, 0]), logits)
+    assert after[0, 0, 40, 32, 32] < 0 < after[0, 0, 32, 32, 32]
+    without, _ = decode(network, cube, points, torch.tensor([1, 0]))
+    assert not torch.equal(after, without)
+
+
+def test_the_size_is_read_off_the_weights(network):
+    size = size_of(network.state_dict())
+    assert (size.widths, size.blocks, size.cube) == (SMALL.widths, SMALL.blocks, SMALL.cube)
+    assert (size.decoder_blocks, size.merges, size.groups) == (SMALL.decoder_blocks, SMALL.merges, SMALL.groups)
+
+
+def test_normalisation_is_monotone_and_blind_to_units_and_padding():
+    torch.manual_seed(1)
+    values = torch.cat([torch.randn(20000) * 20 + 40, torch.randn(20000) * 15 - 100, torch.full((5000,), -1000.0)])
+    out = normalise("equalised", values)
+    order = values.argsort()
+    assert (out[order].diff() >= -1e-5).all()
+    assert out.abs().max() <= 1.5
+    torch.testing.assert_close(normalise("equalised", values * 3 + 5000), out, atol=2e-3, rtol=0)
+    padded = normalise("equalised", torch.cat([values, torch.zeros(200000)]))
+    assert (padded[: len(values)] - out).abs().max() < 0.05
+    assert normalise("equalised", torch.full((10,), 7.0)).eq(0).all()
+
+
+def test_the_shipped_size_costs_what_a_laptop_can_pay():
+    """Generous limits: the point is to notice a tenfold slip, on a machine that does other things too."""
+    network = Compact().eval()
+    assert network.spec.parameters * 2 < 20e6  # float16 in the file
+    cube = torch.randn(1, 1, 128, 128, 128)
+    points, labels = torch.rand(5, 3) * 127, torch.tensor([1, 1, 0, 1, 0])
+    with torch.inference_mode():
+        features = network.encode(cube)
+        assert sum(part.numel() * 4 for part in features) < 40e6
+        spent = []
+        for _ in range(3):
+            began = time.perf_counter()
+            network.encode(cube)
+            encoded = time.perf_counter()
+            network.decode(features, points, labels)
+            spent.append((encoded - began, time.perf_counter() - encoded))
+    assert min(encode for encode, _ in spent) < 8
+    assert min(decode for _, decode in spent) < 4

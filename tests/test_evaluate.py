@@ -1,0 +1,172 @@
+"""The simulated clicks and the scores, against answers worked out by hand."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from sammed3d_nb.baseline import RegionGrowing
+from sammed3d_nb.errors import ClickError, UserError
+from sammed3d_nb.evaluate import (
+    LabelledCase,
+    area_under_curve,
+    deepest,
+    dice,
+    group_of,
+    next_click,
+    run,
+    simulate,
+    summarise,
+    surface_dice,
+)
+from sammed3d_nb.volume import Volume
+
+
+def ball(shape, centre, radius, spacing=(1, 1, 1)):
+    grid = np.indices(shape).astype(float)
+    return sum(((grid[a] - centre[a]) * spacing[a]) ** 2 for a in range(3)) <= radius**2
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Two balls of different brightness in a noisy volume of 2 × 1 × 1 mm voxels."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((20, 40, 40), dtype=np.uint8)
+    labels[ball(labels.shape, (10, 12, 12), 8, (2, 1, 1))] = 1
+    labels[ball(labels.shape, (10, 28, 28), 7, (2, 1, 1))] = 2
+    image = np.array([0.0, 100, 200])[labels] + rng.normal(0, 3, labels.shape)
+    folder = tmp_path / "balls"
+    folder.mkdir()
+    for name, array in (("image", image.astype(np.float32)), ("label", labels)):
+        written = sitk.GetImageFromArray(array)
+        written.SetSpacing((1.0, 1.0, 2.0))
+        sitk.WriteImage(written, str(folder / f"{name}.nii.gz"))
+    (folder / "info.json").write_text(json.dumps({"labels": {"1": {"name": "liver"}, "2": {"name": "rib_left_1"}}}))
+    return folder
+
+
+def test_dice_and_surface_dice_of_boxes():
+    a, b = np.zeros((2, 10, 20, 20), dtype=bool)
+    a[2:8, 5:15, 5:15] = True
+    b[2:8, 5:15, 6:16] = True  # one voxel aside
+    assert dice(a, b) == pytest.approx(0.9)
+    assert surface_dice(a, b, (1, 1, 1), 1.0) == 1.0
+    assert surface_dice(a, b, (1, 1, 1), 0.5) < 0.95
+    assert surface_dice(a, b, (1, 1, 5), 2.0) < 0.95  # five mm aside now
+    assert dice(a & False, b & False) == 1.0
+    assert surface_dice(a, a & False, (1, 1, 1)) == 0.0
+
+
+def test_the_deepest_voxel_is_deepest_in_mm():
+    mask = np.zeros((9, 30, 30), dtype=bool)
+    mask[:, 2:9, 2:9] = True  # a bar of 9 × 7 × 7 voxels
+    rng = np.random.default_rng(0)
+    assert deepest(mask, (5, 1, 1), rng) in {(5, 5, k) for k in range(9)}
+    assert deepest(mask, (0.5, 1, 1), rng)[2] == 4  # thin slices: the volume's own end counts as border
+
+
+def test_the_next_click_goes_to_the_largest_error_with_the_right_sign():
+    truth, mask = np.zeros((2, 20, 20, 20), dtype=bool)
+    truth[5:15, 5:15, 5:15] = True
+    mask[5:15, 5:15, 5:11] = True  # misses x ≥ 11
+    mask[0:3, 0:3, 0:3] = True  # and holds a small corner
+    rng = np.random.default_rng(0)
+    (i, j, k), positive = next_click(truth, mask, (1, 1, 1), rng)
+    assert positive
+    assert truth[k, j, i]
+    assert not mask[k, j, i]
+    assert i in (12, 13)
+    mask[:, :, 16:] = True
+    (i, j, k), positive = next_click(truth, mask, (1, 1, 1), rng)
+    assert not positive
+    assert not truth[k, j, i]
+    assert next_click(truth, truth, (1, 1, 1), rng) is None
+
+
+def test_the_protocol_clicks_reports_and_stops_when_all_is_right(case):
+    labelled = LabelledCase.read(case)
+
+    class Perfect:
+        """Wrong at the first click, right at the second."""
+
+        def reset(self):
+            self.count = 0
+
+        def click(self, ijk, positive=True):
+            self.count += 1
+            mask = labelled.labels == 1
+            if self.count == 1:
+                mask = mask & (np.indices(mask.shape)[2] < 14)
+            return SimpleNamespace(mask=mask.astype(np.uint8), distance_mm=0.0)
+
+    first, second, *rest = simulate(Perfect(), labelled, 1, clicks=5)
+    assert (first.i, first.j, first.k) == (12, 12, 10)
+    assert first.dice < 1
+    assert first.obeyed
+    assert second.positive
+    assert second.i >= 14
+    assert second.dice == 1
+    assert [one.click for one in rest] == [3, 4, 5]
+    assert all(one.dice == 1 for one in rest)
+    table = summarise([first, second, *rest], "group")
+    assert table["all"]["dice5"] == 1
+    assert table["organ"]["auc"] == pytest.approx((first.dice + 1) / 2 + 3)
+
+
+def test_the_baseline_finds_bright_balls_and_the_command_reports_them(case, tmp_path):
+    lines = list(run([case.parent], model=None, baseline=True, csv=tmp_path / "out.csv", clicks=3))
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["structure"] for row in rows} == {"liver", "rib_left_1"}
+    assert len(rows) == 6
+    assert min(float(row["dice"]) for row in rows if row["click"] == "3") > 0.85
+    assert any(line.startswith("bone") for line in lines)
+    assert any(line.startswith("all") and " 2 " in line for line in lines)
+
+
+def test_the_same_seed_gives_the_same_clicks(case):
+    labelled = LabelledCase.read(case)
+
+    def clicks(seed):
+        grown = RegionGrowing(labelled.volume)
+        return [(one.i, one.j, one.k, one.dice) for one in simulate(grown, labelled, 1, clicks=3, seed=seed)]
+
+    assert clicks(3) == clicks(3)
+
+
+def test_a_negative_click_takes_its_part_from_the_baselines_region():
+    array = np.full((12, 30, 30), 10.0, dtype=np.float32)
+    array[4:8, 5:25, 5:25] = 100
+    array += np.random.default_rng(0).normal(0, 2, array.shape).astype(np.float32)
+    grown = RegionGrowing(Volume.from_array(array, (1, 1, 1), np.eye(3), (0, 0, 0)))
+    with pytest.raises(ClickError, match="negative click"):
+        grown.click((8, 8, 6), positive=False)
+    before = grown.click((8, 8, 6)).mask
+    after = grown.click((21, 21, 6), positive=False)
+    assert before[6, 21, 21] == 1
+    assert after.mask[6, 21, 21] == 0
+    assert after.mask[6, 8, 8] == 1
+    assert 0 < after.mask.sum() < before.sum()
+    with pytest.raises(ClickError, match="outside the volume"):
+        grown.click((99, 0, 0))
+
+
+def test_what_is_no_case_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"holds no labelled case"):
+        list(run([tmp_path], model=None, baseline=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [("vertebrae_L5", "bone"), ("aorta", "vessel"), ("gluteus_medius_left", "muscle"), ("liver", "organ"),
+     ("urinary_bladder", "hollow"), ("tumour", "lesion")],
+)  # fmt: skip
+def test_groups(name, group):
+    assert group_of(name) == group
+
+
+def test_the_area_under_five_perfect_clicks_is_four():
+    assert area_under_curve([1, 1, 1, 1, 1]) == 4.0

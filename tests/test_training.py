@@ -1,0 +1,84 @@
+"""The training recipe runs here too, in small: scenes, cubes, clicks, steps that learn."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from training import cases, clicks, scenes, train
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(2)
+
+
+@pytest.mark.parametrize("make", [scenes.body, scenes.medley])
+def test_scenes_hold_many_objects_of_known_materials(make):
+    scene = make(torch.device("cpu"), 48)
+    present = torch.bincount(scene.objects.flatten().long(), minlength=256)[1:255]
+    assert (present > 5).sum() >= 4
+    assert int(scene.materials.max()) < len(scene.classes)
+
+
+def test_a_cube_holds_its_objects_and_nothing_outside_the_volume():
+    cut = None
+    while cut is None:
+        cut = cases.cut(cases.synthesise("medley", torch.device("cpu")), 3, torch.device("cpu"), n=48)
+    assert cut.cube.shape == (1, 48, 48, 48)
+    assert cut.cube.isfinite().all()
+    assert cut.masks.shape == (3, 48, 48, 48)
+    assert not (cut.masks & ~cut.valid).any()
+
+
+def test_simulated_clicks_lie_in_the_largest_error():
+    truth = torch.zeros(2, 64, 64, 64, dtype=torch.bool)
+    truth[:, 8:40, 8:40, 8:40] = True
+    mask = truth.clone()
+    mask[0, :, :, 24:] = False  # misses a lot
+    mask[1, 44:62, 44:62, 44:62] = True  # holds too much
+    valid = torch.ones_like(truth)
+    points, labels = clicks.next_click(truth, mask, valid, sloppy=0.0)
+    assert labels.tolist() == [1, 0]
+    for row, point in enumerate(points.long()):
+        assert truth[row][tuple(point)] != mask[row][tuple(point)]
+    first, labels = clicks.next_click(truth, None, valid, sloppy=0.0)
+    assert labels.tolist() == [1, 1]
+    assert (first - 23.5).abs().max() <= 6  # deep inside
+
+
+def test_the_loss_prefers_the_right_mask_and_ignores_what_lies_outside():
+    truth = torch.zeros(1, 32, 32, 32, dtype=torch.bool)
+    truth[:, 8:20, 8:20, 8:20] = True
+    valid = torch.ones_like(truth)
+    valid[:, 24:] = False
+    right = torch.where(truth, 5.0, -5.0)[:, None]
+    leak = right.clone()
+    leak[:, :, 26:] = 5.0  # outside the volume
+    wrong = -right
+    point, label, quality = torch.tensor([[[12.0, 12, 12]]]), torch.tensor([[1]]), torch.zeros(1, 1)
+    values = [float(clicks.loss_of(x, quality, truth, valid, point, label)[0]) for x in (right, leak, wrong)]
+    assert values[0] == pytest.approx(values[1])
+    assert values[2] > values[0] + 0.5
+
+
+def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
+    args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
+    trainer = train.Trainer(args, torch.device("cpu"), 1)
+    axis = torch.arange(64)
+    square = (axis[:, None, None] - 30) ** 2 + (axis[None, :, None] - 34) ** 2 + (axis[None, None] - 28) ** 2
+    truth = square[None] < 18**2
+    image = truth[:, None].float() - 0.5 + 0.05 * torch.randn(1, 1, 64, 64, 64)
+    batch = {"cubes": image, "masks": truth, "valid": torch.ones_like(truth)}
+    losses = [float(trainer.step(batch, 2e-3)["loss1"]) for _ in range(12)]
+    assert np.mean(losses[-3:]) < 0.9 * losses[0]
+    path = tmp_path / "compact.safetensors"
+    train.save(path, trainer.state(), steps="12")
+    again = train.Trainer(argparse.Namespace(**vars(args) | {"resume": path}), torch.device("cpu"), 1)
+    for one, other in zip(trainer.average, again.master, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
