@@ -40,8 +40,13 @@ class RegionGrowing:
     def __init__(self, volume: Volume) -> None:
         self.volume = volume
         image = sitk.Cast(volume.image, sitk.sitkFloat32)
-        step = 0.9 * min(volume.spacing) / 2**4  # the largest stable one
-        self._smooth = sitk.CurvatureAnisotropicDiffusion(image, step, 3.0, 1, SMOOTHING)
+        step = 0.9 * min(volume.spacing) / 2**4  # stable below 1/16 of the finest spacing
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK compares the step with 1/16, whatever the spacing
+        try:
+            self._smooth = sitk.CurvatureAnisotropicDiffusion(image, step, 3.0, 1, SMOOTHING)
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
         self._gradient = sitk.GradientMagnitude(self._smooth)
         self._clicks: list[tuple[tuple[int, int, int], bool]] = []
 
