@@ -44,7 +44,8 @@ def describe_clicks(
     fine = keys_at(keys[0], where)
     coarse = keys_at(keys[1], where)
     brightness = image.mean(-1, keepdim=True)
-    smooth = avg_pool3d(brightness.movedim(-1, 1), 3, 1, 1, count_include_pad=False).movedim(1, -1)
+    # float32: CPUs pool nothing else
+    smooth = avg_pool3d(brightness.movedim(-1, 1).float(), 3, 1, 1, count_include_pad=False).movedim(1, -1)
     clicked = sample_at(smooth, where)[..., 0]  # (b·k, m)
 
     centres = where * cells - 0.5
