@@ -266,12 +266,16 @@ def _allowed() -> list[Any]:
 
 
 def _read_torch(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise CheckpointError(
-                    f"{path.name} is a compiled TorchScript program, not weights; give the checkpoint it was made from."
-                )
+    try:
+        compiled = zipfile.is_zipfile(path) and any(
+            name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()
+        )
+    except (zipfile.BadZipFile, OSError) as error:
+        raise CheckpointError(f"{path.name} is cut short or damaged; download it again.") from error
+    if compiled:
+        raise CheckpointError(
+            f"{path.name} is a compiled TorchScript program, not weights; give the checkpoint it was made from."
+        )
     try:
         with torch.serialization.safe_globals(_allowed()):
             try:
@@ -302,13 +306,15 @@ def _unwrap(loaded: Any, contents: Contents) -> None:
             f"{contents.path.name} holds a {type(loaded).__name__}, not a dictionary of tensors; give a state dict."
         )
     state, trail = loaded, []
-    while not any(isinstance(value, Tensor) for value in state.values()):
+    while True:
         inner = next((key for key in _NESTED if isinstance(state.get(key), Mapping) and state[key]), None)
         if inner is None:
-            return
+            break
         _tell({key: value for key, value in state.items() if key != inner}, contents)
         trail.append(inner)
         state = state[inner]
+    if not any(isinstance(value, Tensor) for value in state.values()):
+        return
     if trail:
         contents.metadata["weights in"] = " → ".join(trail)
     # cloned: the mapping must not outlive a file that is replaced while the program runs

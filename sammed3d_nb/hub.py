@@ -7,6 +7,7 @@ another process, and a file enters the cache, where it can be opened, only after
 
 import errno
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +103,17 @@ def fetch(name: str) -> Path:
             f"The hub now holds another {what} (SHA-256 {etag}) than the one known here ({known.sha256}), so it was "
             "not fetched; update this package, or download the file yourself and give its path."
         )
+    if not re.fullmatch(r"[\w.-]+", etag):
+        raise DownloadError(f"The hub describes {what} in an unknown way; set HF_ENDPOINT to another one.")
     try:
         blob = _blobs(known) / etag
         if found is not None and found.resolve() == blob.resolve():
             blob.unlink()  # damaged on the disk: its name says what it should have been
         _download(url, metadata.size or known.megabytes * 10**6, known, blob)
-        return Path(hf_hub_download(known.repository, known.filename))  # finds the data there, and links to it
+        path = Path(hf_hub_download(known.repository, known.filename))  # finds the data there, and links to it
+        if path.resolve() != blob.resolve():  # the server has changed its mind meanwhile
+            raise DownloadError(f"The hub now holds another {what} than the one that was checked; try again.")
+        return path
     except DownloadError:
         raise
     except Exception as error:

@@ -5,6 +5,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -90,8 +91,8 @@ class Model:
         n = self.spec.cube_size
         if values.shape != (n, n, n):
             raise ValueError(f"The cube must have the shape {(n, n, n)}, got {values.shape}.")
-        cube = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.device)
-        return normalise(self.spec.normalisation, cube)[None, None]
+        cube = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+        return self._attempt(lambda _: normalise(self.spec.normalisation, cube.to(self.device))[None, None])
 
     def encode(self, tensor: Tensor) -> Embedding:
         """Encode one cube.
@@ -142,13 +143,18 @@ class Model:
         with self._lock:
             while True:
                 try:
-                    with torch.no_grad():  # not inference mode: callers may change what they get in place
+                    # not inference mode, the caller's neither: what a graph keeps and returns may be written to
+                    with torch.inference_mode(False), torch.no_grad(), self._on_device():
                         return compute(self._graphs or self.network)
                 except RuntimeError as error:
                     if not out_of_memory(error) or self.device.type == "cpu":
                         raise
                     self._step_down(error)
                 self._settle(self.device, self.precision)
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        """CUDA graphs and Triton work on the thread's current GPU, whatever their tensors' GPU is."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def _here(self, embedding: Embedding) -> Embedding:
         """An embedding made before the model moved, where the model is now."""
@@ -171,7 +177,8 @@ class Model:
             else:
                 break
         if self.device.type == "cuda":
-            self._graphs = Graphs.of(self.network)
+            with self._on_device():
+                self._graphs = Graphs.of(self.network)
 
     def _leave_float16(self) -> None:
         """float16 holds numbers up to 65,504: weights that lead beyond go on in bfloat16."""

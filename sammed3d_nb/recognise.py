@@ -90,7 +90,7 @@ def _recognise_sam(state: dict[str, Tensor]) -> Recognised:
         )
     try:
         shape = EncoderShape.of(state, ENCODER)
-    except (KeyError, IndexError, ZeroDivisionError):
+    except (KeyError, IndexError, ValueError, ZeroDivisionError):
         some = ", ".join(list(state)[:3])
         refusal = f"holds {len(state)} tensors of a network that this app does not know ({some}, …)"
         return Recognised(
@@ -136,7 +136,7 @@ def check(state: Mapping[str, Tensor]) -> str | None:
 def _check_compact(state: Mapping[str, Tensor]) -> str | None:
     try:
         Compact.from_state(state)
-    except (RuntimeError, KeyError, ValueError) as error:  # in torch's words: names and shapes
+    except (RuntimeError, IndexError, KeyError, ValueError) as error:  # in torch's words: names and shapes
         wrong = " ".join(str(error).split())[:160]
         return f"is no compact network of this version of the package ({wrong}…); take another file."
     return None

@@ -1,6 +1,7 @@
 """A session: one volume, one model, named objects, clicks, and a history in which nothing is lost."""
 
 import re
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -273,7 +274,10 @@ class Session:
         from sammed3d_nb import record
 
         with self._lock:
-            return record.save(self, Path(path))
+            saved = record.save(self, Path(path))
+            if saved == self.autosave:
+                self._autosaved, self.autosave_error = True, None
+            return saved
 
     @classmethod
     def resume(cls, path: str | Path, *, volume: Volume, model: "Model", **options: Any) -> "Session":
@@ -386,9 +390,8 @@ class Session:
             return
         try:
             if not self._autosaved and self.autosave.exists():  # another session's: nothing is lost
-                self.autosave.replace(self.autosave.with_name(f"{self.autosave.name}.bak"))
+                shutil.copy2(self.autosave, self.autosave.with_name(f"{self.autosave.name}.bak"))
             self.save(self.autosave)
-            self._autosaved, self.autosave_error = True, None
         except (OSError, UserError) as error:  # the change itself has worked
             self.autosave_error = str(error)
 

@@ -198,6 +198,17 @@ def test_a_file_cannot_run_anything(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
+def test_a_damaged_archive_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.pth"
+    torch.save({"weight": torch.ones(100)}, path)
+    raw = bytearray(path.read_bytes())
+    start = raw.index(b"PK\x01\x02")
+    raw[start : start + 4] = b"XXXX"  # the archive's table of contents
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match=r"damaged\.pth is cut short or damaged; download it again"):
+        checkpoints.read(path)
+
+
 def test_torchscript_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     with pytest.warns(DeprecationWarning, match="torch.jit"):

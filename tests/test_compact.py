@@ -1,7 +1,5 @@
 """The compact network: shapes, clicks obeyed, batches, size read from the weights, cost, normalisation."""
 
-import time
-
 import pytest
 import torch
 
@@ -21,6 +19,18 @@ def network() -> Compact:
 def decode(network: Compact, cube: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, previous=None):
     with torch.inference_mode():
         return network.decode(network.encode(cube), points, labels, previous)
+
+
+def test_an_embedding_outlives_a_change_of_precision():
+    """Where memory is short the model goes on in bfloat16, with what was encoded before."""
+    network = Compact(SMALL).eval()
+    with torch.no_grad():
+        embedding = network.encode(torch.randn(1, 1, 64, 64, 64))
+        network.to(torch.bfloat16)
+        logits, _ = network.decode(embedding, torch.tensor([[10.0, 20, 30]]), torch.tensor([1]))
+        assert logits.isfinite().all()
+        back, _ = network.to(torch.float32).decode(embedding, torch.tensor([[10.0, 20, 30]]), torch.tensor([1]))
+        assert back.isfinite().all()
 
 
 def test_logits_come_at_the_cubes_own_resolution(network):
@@ -96,21 +106,9 @@ def test_normalisation_is_monotone_and_blind_to_units_and_padding():
     assert normalise("equalised", torch.full((10,), 7.0)).eq(0).all()
 
 
-def test_the_shipped_size_costs_what_a_laptop_can_pay():
-    """Generous limits: the point is to notice a tenfold slip, on a machine that does other things too."""
+def test_the_shipped_size_stays_small():
     network = Compact().eval()
     assert network.spec.parameters * 2 < 20e6  # float16 in the file
-    cube = torch.randn(1, 1, 128, 128, 128)
-    points, labels = torch.rand(5, 3) * 127, torch.tensor([1, 1, 0, 1, 0])
     with torch.inference_mode():
-        features = network.encode(cube)
-        assert sum(part.numel() * 4 for part in features) < 40e6
-        spent = []
-        for _ in range(3):
-            began = time.perf_counter()
-            network.encode(cube)
-            encoded = time.perf_counter()
-            network.decode(features, points, labels)
-            spent.append((encoded - began, time.perf_counter() - encoded))
-    assert min(encode for encode, _ in spent) < 8
-    assert min(decode for _, decode in spent) < 4
+        features = network.encode(torch.randn(1, 1, 128, 128, 128))
+    assert sum(part.numel() * part.element_size() for part in features) < 40e6

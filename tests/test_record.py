@@ -138,8 +138,10 @@ def test_a_failing_autosave_keeps_the_click(tmp_path: Path) -> None:
     assert len(session.clicks) == 1
     assert "cannot be written" in str(session.autosave_error)
     (tmp_path / "nowhere").mkdir()
-    session.undo()
+    session.save(tmp_path / "nowhere" / "auto.json")
     assert session.autosave_error is None
+    session.undo()
+    assert [path.name for path in (tmp_path / "nowhere").iterdir()] == ["auto.json"]
 
 
 def test_autosave_keeps_what_another_session_saved_there(session: Session, tmp_path: Path) -> None:

@@ -337,14 +337,26 @@ def test_masks_and_sessions_are_written(app, tmp_path) -> None:
     app.page.send = lambda content, buffers=None: sent.append((content, buffers))
     app.act("export")
     app.wait()
-    written = snb.Volume.read(tmp_path / "array.masks.nii.gz")
+    stem = f"array-{app.session.volume.fingerprint[:8]}"  # cases of the same name must not overwrite each other
+    written = snb.Volume.read(tmp_path / f"{stem}.masks.nii.gz")
     np.testing.assert_array_equal(written.array > 0, app.session.mask > 0)
-    assert sent[0][0] == {"type": "download", "name": "array.masks.nii.gz"}
-    assert sent[0][1] == [(tmp_path / "array.masks.nii.gz").read_bytes()]
+    assert sent[0][0] == {"type": "download", "name": f"{stem}.masks.nii.gz"}
+    assert sent[0][1] == [(tmp_path / f"{stem}.masks.nii.gz").read_bytes()]
     app.act("save")
     app.wait()
-    resumed = snb.Session.resume(tmp_path / "array.sammed3d.json", volume=app.session.volume, model=app.session.model)
+    record = tmp_path / f"{stem}.sammed3d.json"
+    resumed = snb.Session.resume(record, volume=app.session.volume, model=app.session.model)
     np.testing.assert_array_equal(resumed.mask, app.session.mask)
+
+
+@pytest.mark.parametrize("size", [(20, 20, 10), (100, 100, 10)])
+def test_another_volume_opens_in_its_middle(app, size: tuple[int, int, int]) -> None:
+    views = app.views
+    views.show(snb.Volume.from_array(np.zeros((100, 20, 20), np.int16), (1, 1, 1)))
+    views.show(snb.Volume.from_array(np.zeros(size[::-1], np.int16), (1, 1, 1)))
+    middle = tuple(n // 2 for n in size)
+    assert views.cross == middle
+    assert [view.index for view in views.views.values()] == [middle[v.plane.axes[2]] for v in views.views.values()]
 
 
 def test_the_page_is_answered_and_may_resize_the_app(app) -> None:

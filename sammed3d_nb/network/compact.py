@@ -187,7 +187,8 @@ class Compact(Network):
         self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `Network.decode`; logits of the cube's own resolution, (1, 1, n, n, n)."""
-        features = Features(*embedding)
+        dtype = self.decoder.prompt.weight.dtype  # it may have changed since the encoding, where memory was short
+        features = Features(*[part.to(dtype) for part in embedding])
         logits, quality = self.answer(features, points[None], labels[None], previous)
         return hold_clicks(logits, points[None], labels[None]), quality.sigmoid()
 

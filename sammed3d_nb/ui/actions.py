@@ -8,7 +8,7 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.session import Session
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
 from sammed3d_nb.ui.planes import PLANES
-from sammed3d_nb.ui.worklist import RECORD
+from sammed3d_nb.ui.worklist import RECORD, file_stem
 
 if TYPE_CHECKING:
     from sammed3d_nb.ui.app import App
@@ -87,14 +87,14 @@ def _select_next(session: Session) -> None:
 
 
 def _save(app: "App", session: Session) -> str:
-    path = session.save(session.autosave or _folder(app) / f"{session.volume.file_stem}{RECORD}")
+    path = session.save(session.autosave or _folder(app) / f"{file_stem(session.volume)}{RECORD}")
     return f"Saved to {path}."
 
 
 def _export(app: "App", session: Session) -> str:
     if not any(item.local.count for item in session.objects):
         raise UserError("There is no mask to export yet; click on an organ first.")
-    path = session.export(_folder(app) / f"{session.volume.file_stem}.masks.nii.gz")
+    path = session.export(_folder(app) / f"{file_stem(session.volume)}.masks.nii.gz")
     if path.stat().st_size <= _MOST_DOWNLOADED:
         app.page.download(path.name, path.read_bytes())
     return f"Exported to {path}."

@@ -251,15 +251,13 @@ class App:
             self.session, self._case = session, case
             self._pointers.clear()
             self.views.show(session.volume)
-            self._say(greeting(session))
-            if session.volume.warnings:
-                self.status.warn(" ".join(session.volume.warnings))
+            self._say(greeting(session), session.volume.warnings)
 
     def _refresh(self) -> None:
         """Show the session's present state everywhere."""
         session = self.session
         self.toolbar.set_cases([case.name for case in self._cases], self._case)
-        if self._model is not None:
+        if self._model is not None or self._wanted is not None:  # also when it could not be loaded: choose another
             self.toolbar.set_models(choices(self._models, self._source, self._model), self._source)
         self.toolbar.show_history(bool(session and session.can_undo), bool(session and session.can_redo))
         self._show_window()
@@ -352,14 +350,14 @@ class App:
             self._model = load_model(self._source)
         return self._model
 
-    def _say(self, message: str) -> None:
-        """Show a message, unless there is something more urgent: a failed automatic save, news from the model."""
+    def _say(self, message: str, warnings: Sequence[str] = ()) -> None:
+        """Show a message, unless there are warnings, a failed automatic save, or news from the model."""
         with self._lock:
             notes = [] if self._model is None else self._model.notes[self._notes :]
             self._notes += len(notes)
             unsaved = self.session.autosave_error if self.session is not None else None
-            if unsaved or notes:
-                self.status.warn(" ".join(filter(None, [unsaved, *notes])))
+            if unsaved or notes or warnings:
+                self.status.warn(" ".join(filter(None, [unsaved, *warnings, *notes])))
             else:
                 self.status.say(message)
 

@@ -53,6 +53,7 @@ class OrthoViews:
         self.active = PLANES[0]
         self.large = PLANES[0]
         self.cross: Voxel = (0, 0, 0)
+        self._showing = False
         self.objects: Sequence[Shown] = ()
         self.clicks: Sequence[tuple[Sequence[int], bool]] = ()
         self.volume: Volume | None = None
@@ -81,12 +82,14 @@ class OrthoViews:
                 i, j, k = (n // 2 for n in volume.size)
                 self.cross = (i, j, k)
                 self.display.window = default_window(volume.array, volume.modality)
+            self._showing = True  # a slider whose range shrinks moves by itself: that is no wish of the user's
             for name, view in self.views.items():
                 plane = None if volume is None else Plane.of(name, volume, radiological=self.radiological)
                 view.show(plane, None if volume is None else volume.array)
                 view.set_cubes([])
                 if plane is not None:
                     self._sliders[name].max = plane.slices - 1
+            self._showing = False
             self.follow()
             self.redraw()
 
@@ -183,7 +186,7 @@ class OrthoViews:
 
         def moved(change: dict[str, Any]) -> None:
             plane = self.views[name].plane
-            if plane is not None and change["new"] != self.cross[plane.axes[2]]:
+            if plane is not None and not self._showing and change["new"] != self.cross[plane.axes[2]]:
                 cross = list(self.cross)
                 cross[plane.axes[2]] = change["new"]
                 self.move_to(cross)

@@ -33,11 +33,11 @@ class Worker:
         """Queue a job; `what` tells the user what it does, e.g. ``"Segmenting"``."""
         with self._lock:
             self._waiting.append(what)
-            self._last = self._pool.submit(self._run, job)
+            submitted = self._last = self._pool.submit(self._run, job)
             first = len(self._waiting) == 1
         if first:
             self._on_change(what)
-        return self._last
+        return submitted
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until every job queued so far is done.

@@ -13,6 +13,7 @@ from sammed3d_nb.errors import UserError
 if TYPE_CHECKING:
     from sammed3d_nb.model import Model
     from sammed3d_nb.session import Session
+    from sammed3d_nb.volume import Volume
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
 MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
@@ -71,6 +72,11 @@ def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:
     return int(wanted)
 
 
+def file_stem(volume: "Volume") -> str:
+    """The start of a volume's file names: its own, and what tells it from others of the same name."""
+    return f"{volume.file_stem}-{volume.fingerprint[:8]}"
+
+
 def _file_case(path: Path, name: str) -> Case:
     def volume(model: "Model", autosaves: Path | None) -> "Session":
         from sammed3d_nb.session import Session
@@ -79,7 +85,7 @@ def _file_case(path: Path, name: str) -> Case:
         volume = Volume.read(path)
         if autosaves is None:
             return Session(volume, model)
-        saved = autosaves / f"{volume.file_stem}-{volume.fingerprint[:8]}{RECORD}"
+        saved = autosaves / f"{file_stem(volume)}{RECORD}"
         if saved.exists():
             return Session.resume(saved, volume=volume, model=model, autosave=saved)
         return Session(volume, model, autosave=saved)
@@ -90,10 +96,10 @@ def _file_case(path: Path, name: str) -> Case:
         from sammed3d_nb.volume import Volume
 
         made_on = load(path)["volume"]
-        if made_on["path"] is None:
+        if made_on.get("path") is None:
             raise UserError(f"{path.name} was made on a volume that is in no file; resume it where that volume is.")
         volume = Volume.read(made_on["path"], series=made_on.get("series"))
-        return Session.resume(path, volume=volume, model=model)
+        return Session.resume(path, volume=volume, model=model, autosave=path)
 
     return Case(name, record if path.name.endswith(".json") else volume)
 
