@@ -327,7 +327,8 @@ def _tell(extras: Mapping[Any, Any], contents: Contents) -> None:
             for name, setting in sorted(vars(value).items()):
                 contents.metadata[f"{key}.{name}"] = _short(setting)
         elif "optim" in str(key):
-            contents.notes.append("A training checkpoint: its optimiser state was left out.")
+            note = "A training checkpoint: its optimiser state was left out."
+            contents.notes.extend([note] if note not in contents.notes else [])
         elif not isinstance(value, Mapping):
             contents.metadata[str(key)] = _short(value)
 

@@ -138,6 +138,20 @@ def test_the_dashboard_opens_the_case_saves_by_itself_and_resumes(image: Path, t
     from_record.close()
 
 
+def test_a_damaged_automatic_save_does_not_lock_the_case(image: Path, tmp_path: Path, model) -> None:
+    environ = launch_environment([image], output=tmp_path)
+    app = open_dashboard(environ, model)
+    app.click((10, 9, 5))
+    app.close()
+    (record,) = tmp_path.glob("*.sammed3d.json")
+    record.write_text(record.read_text()[:500])
+    again = open_dashboard(environ, model)
+    assert f"starts afresh; that file is kept as {record.name}.damaged" in again.status.message
+    assert (tmp_path / f"{record.name}.damaged").stat().st_size == 500
+    assert again.click((10, 9, 5)).mask.any()
+    again.close()
+
+
 def test_a_failed_automatic_save_is_told_and_the_click_stands(image: Path, tmp_path: Path, model) -> None:
     folder = tmp_path / "records"
     folder.mkdir()

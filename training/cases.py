@@ -50,11 +50,10 @@ class Case:
             for labelling in self.labels
         ]
         if self.image is not None and len(self.labels) > 1:  # basins of noise in the air teach nothing
-            for row in (1,):
-                counts = torch.bincount(self.labels[row].flatten().long(), minlength=256)
-                sums = torch.bincount(self.labels[row].flatten().long(), self.image.flatten().float(), minlength=256)
-                bright = (sums / counts.clamp(min=1) > 8).tolist()
-                self.ids[row] = [i for i in self.ids[row] if bright[i]]
+            counts = torch.bincount(self.labels[1].flatten().long(), minlength=256)
+            sums = torch.bincount(self.labels[1].flatten().long(), self.image.flatten().float(), minlength=256)
+            bright = (sums / counts.clamp(min=1) > 8).tolist()
+            self.ids[1] = [i for i in self.ids[1] if bright[i]]
 
 
 @dataclass

@@ -235,7 +235,6 @@ def spine(scene: Scene, back: float) -> None:
     pitch, radius = uniform(0.26, 0.4), uniform(0.19, 0.27)
     marrow, cortex = scene.material(SPONGE), scene.material(CORTEX)
     thick = uniform(0.01, 0.04)
-    disc = scene.material(DISC)
     curve = uniform(-0.15, 0.15)
     z = uniform(-1.3, -1.1)
     while z < 2.3:
@@ -283,7 +282,6 @@ def spine(scene: Scene, back: float) -> None:
         1,
     )
     scene.solid(scene.tube(points, uniform(0.06, 0.1)), FLUID)
-    del disc
 
 
 def ribs(scene: Scene, wide: float, deep: float) -> None:

@@ -17,12 +17,12 @@ class ModelSpec:
     Attributes:
         name: what to call it, e.g. ``"SAM-Med3D"``.
         architecture: ``"sam-med3d"``, ``"fastsam3d"`` or ``"compact"``.
-        layers: transformer blocks of the image encoder (levels of a convolutional network).
-        width: channels of the image encoder.
-        heads: attention heads of a block (0 for a convolutional network).
+        layers: transformer blocks of the image encoder, or all blocks of a convolutional network.
+        width: channels of the image encoder, where it is widest.
+        heads: attention heads of a block.
         cube_size: voxels along each edge of the input cube.
         grid_size: cells along each edge of the low-resolution logits.
-        spacing_mm: edge of one cube voxel, mm.
+        spacing_mm: edge of one voxel of the first cube, mm.
         spacing_range_mm: the finest and the coarsest edge that the network was trained on.
         normalisation: key of `sammed3d_nb.network.normalise.normalise`.
         parameters: number of weights.

@@ -1,6 +1,5 @@
 """The kernel's end of `page.js`: keys, size, clipboard, downloads and the heartbeat of the page."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ class Page(AnyWidget):
         hotkeys: Keys that the page shall send, as in `shortcuts`.
         size: Width and height that the app may use, in CSS pixels; (0, 0) before a page has reported.
         clipboard: What the copy button puts into the clipboard.
-        heard: `time.monotonic()` of the last sign of life from a page, None before the first.
     """
 
     # as text: given a path, anywidget watches the file and keeps every Page alive for ever
@@ -32,12 +30,10 @@ class Page(AnyWidget):
 
     def __init__(self, on_action: Callable[[str], None], on_copied: Callable[[], None]) -> None:
         super().__init__(hotkeys=list(ACTIONS))
-        self.heard: float | None = None
         self._on_action, self._on_copied = on_action, on_copied
         self.on_msg(self._message)
 
     def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
-        self.heard = time.monotonic()
         match content:
             case {"type": "ping"}:
                 self.send({"type": "pong"})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from sammed3d_nb.errors import UserError
+from sammed3d_nb.errors import RecordError, UserError
 
 if TYPE_CHECKING:
     from sammed3d_nb.model import Model
@@ -86,8 +86,14 @@ def _file_case(path: Path, name: str) -> Case:
         if autosaves is None:
             return Session(volume, model)
         saved = autosaves / f"{file_stem(volume)}{RECORD}"
-        if saved.exists():
-            return Session.resume(saved, volume=volume, model=model, autosave=saved)
+        try:
+            if saved.exists():
+                return Session.resume(saved, volume=volume, model=model, autosave=saved)
+        except RecordError as error:  # damaged, or another version's: start afresh, keep the file
+            kept = saved.replace(saved.with_name(f"{saved.name}.damaged"))
+            session = Session(volume, model, autosave=saved)
+            session.autosave_error = f"{error} The case starts afresh; that file is kept as {kept.name}."
+            return session
         return Session(volume, model, autosave=saved)
 
     def record(model: "Model", autosaves: Path | None) -> "Session":
