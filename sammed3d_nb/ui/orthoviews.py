@@ -14,6 +14,7 @@ from sammed3d_nb.volume import Volume
 
 Voxel = tuple[int, int, int]
 
+_ANY_SLICE = 100_000  # range of a slider before there is a volume: the page cuts no value to it, and sends none back
 _SLIDER_HEIGHT = 22
 _GAP = 4
 _CLICK_SLACK = 4  # CSS pixels that the mouse may move between press and release of a click
@@ -88,7 +89,9 @@ class OrthoViews:
                 view.show(plane, None if volume is None else volume.array)
                 view.set_cubes([])
                 if plane is not None:
-                    self._sliders[name].max = plane.slices - 1
+                    with self._sliders[name].hold_sync():  # in one message: the page cuts a value to an older range
+                        self._sliders[name].max = plane.slices - 1
+                        self._sliders[name].value = self.cross[plane.axes[2]]
             self._showing = False
             self.follow()
             self.redraw()
@@ -181,7 +184,7 @@ class OrthoViews:
 
     def _slider(self, name: str) -> widgets.IntSlider:
         slider = widgets.IntSlider(
-            0, 0, 1, readout=False, layout=widgets.Layout(width="auto", height=f"{_SLIDER_HEIGHT}px")
+            0, 0, _ANY_SLICE, readout=False, layout=widgets.Layout(width="auto", height=f"{_SLIDER_HEIGHT}px")
         )
 
         def moved(change: dict[str, Any]) -> None:
