@@ -16,7 +16,9 @@ from training.render import draw, scan
 from training.scenes import body, chance, medley, smooth_noise, uniform
 
 FINEST, COARSEST = 0.5, 3.2
-WEIGHTS = {"body": 0.42, "medley": 0.13, "sarcoma": 0.23, "map": 0.10, "atlas": 0.04, "hippocampus": 0.08}
+CROP = 43
+"""As `sammed3d_nb.zoom.CROP`, which needs SimpleITK to import."""
+WEIGHTS = {"body": 0.46, "medley": 0.13, "sarcoma": 0.20, "map": 0.09, "atlas": 0.04, "hippocampus": 0.08}
 LABELLED = {"sarcoma": 0.4, "atlas": 0.35, "hippocampus": 1.0, "map": 1.0, "body": 1.0, "medley": 1.0}
 """How often an object comes from the first labelling (people's) and not from a pseudo-labelling."""
 
@@ -138,12 +140,20 @@ def cut(case: Case, k: int, device: torch.device, n: int = 128, spacing: float |
     finest = (
         max(FINEST, 0.45 * case.spacing.min().item()) if case.image is not None else 0.6 * case.spacing.min().item()
     )
+    size = torch.tensor(case.labels.shape[1:])
+    low, high = -0.5 * torch.ones(3), size - 0.5
+    if chance(0.15):  # a smaller field of view round the object
+        for axis in range(3):
+            reach = 0.5 * max(extent, 12.0) / case.spacing[axis] * uniform(0.7, 2.5)
+            low[axis] = max(low[axis], anchor[axis] - reach * uniform(0.5, 1.5))
+            high[axis] = min(high[axis], anchor[axis] + reach * uniform(0.5, 1.5))
     if spacing is None:
         usual = uniform(0, 1)  # the session's first cube, a coarse one, or one that fits the object
-        fitting = extent / n / np.exp(uniform(np.log(0.2), np.log(1.1)))
-        spacing = 1.5 if usual < 0.3 else 2.6 if usual < 0.5 else fitting
+        fitting = extent / n / np.exp(uniform(np.log(0.15), np.log(0.9)))
+        spacing = 3.0 if usual < 0.35 else 1.5 if usual < 0.45 else fitting
+        longest = ((high - low) * case.spacing).max().item()
+        spacing = min(spacing, longest / CROP * uniform(0.8, 1.2))  # as the session does for small volumes
     spacing = float(np.clip(spacing * uniform(0.93, 1.07), finest, COARSEST))
-    size = torch.tensor(case.labels.shape[1:])
     room = (size * case.spacing - n * spacing).clamp(min=0) / case.spacing / 2
     middle = (size - 1) / 2
     inside = torch.minimum(torch.maximum(anchor, middle - room), middle + room)  # keeps the cube in the volume
@@ -151,12 +161,6 @@ def cut(case: Case, k: int, device: torch.device, n: int = 128, spacing: float |
     centre = centre + torch.randn(3) * 0.03 * n * spacing / case.spacing
     at = frame(case, spacing, centre, n, device)
 
-    low, high = -0.5 * torch.ones(3), size - 0.5
-    if chance(0.25):  # a smaller field of view round the object
-        for axis in range(3):
-            reach = 0.5 * max(extent, 12.0) / case.spacing[axis] * uniform(0.7, 2.5)
-            low[axis] = max(low[axis], anchor[axis] - reach * uniform(0.5, 1.5))
-            high[axis] = min(high[axis], anchor[axis] + reach * uniform(0.5, 1.5))
     column = (slice(None), None, None, None)
     valid = ((at > low.to(device)[column]) & (at < high.to(device)[column])).all(0)
 
@@ -215,29 +219,36 @@ def cut(case: Case, k: int, device: torch.device, n: int = 128, spacing: float |
 
 
 class Source:
-    """Draws cubes: real cases by weight, scenes from a pool that is renewed all the time."""
+    """Draws cubes: real cases by weight, scenes from a pool that is renewed all the time.
+
+    Attributes:
+        fed: Whether others (`training.feed.Drawers`) renew the pool.
+    """
 
     def __init__(self, folder: Path, device: torch.device, pool: int, n: int = 128) -> None:
-        self.device, self.n, self.limit = device, n, pool
+        self.device, self.n, self.limit, self.fed = device, n, pool, False
         cases = load(folder, device)
         self.cases = {kind: [c for c in cases if c.kind == kind and not c.held_out] for kind in WEIGHTS}
         self.held_out = [c for c in cases if c.held_out]
         self.kinds = [kind for kind in WEIGHTS if kind in ("body", "medley") or self.cases[kind]]
         self.weights = torch.tensor([WEIGHTS[kind] for kind in self.kinds])
 
+    def add(self, case: Case) -> None:
+        """Take a new scene into the pool, in place of some old one when the pool is full."""
+        pool = self.cases[case.kind]
+        if len(pool) < self.limit:
+            pool.append(case)
+        else:
+            pool[int(torch.randint(len(pool), ()))] = case
+
     def next(self, k: int) -> Cut:
         """A cube with k objects."""
         while True:
             kind = self.kinds[int(torch.multinomial(self.weights, 1))]
             cases = self.cases[kind]
-            if kind in ("body", "medley") and (len(cases) < 8 or chance(0.12)):
-                case = synthesise(kind, self.device)
-                if len(cases) < self.limit:
-                    cases.append(case)
-                else:
-                    cases[int(torch.randint(len(cases), ()))] = case
-            else:
-                case = cases[int(torch.randint(len(cases), ()))]
+            if kind in ("body", "medley") and (not cases or (not self.fed and (len(cases) < 8 or chance(0.12)))):
+                self.add(synthesise(kind, self.device))
+            case = cases[int(torch.randint(len(cases), ()))]
             found = cut(case, k, self.device, self.n)
             if found is not None and bool((found.masks.flatten(1).sum(1) >= 50).all()):
                 return found

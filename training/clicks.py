@@ -34,7 +34,8 @@ def deepest(errors: Tensor, sloppy: float) -> tuple[Tensor, Tensor]:
     weight = torch.where(flat.gather(1, best[:, None])[:, 0] > 0, score.flatten(1).gather(1, best[:, None])[:, 0], -1.0)
     m = n // 2
     cell = torch.stack([best // (m * m), best // m % m, best % m], 1)
-    corner = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], device=errors.device)
+    corner = torch.arange(8, device=errors.device)  # no copies from the host: a CUDA graph may be recorded
+    corner = torch.stack([corner // 4, corner // 2 % 2, corner % 2], 1)
     voxels = 2 * cell[:, None] + corner  # (b, 8, 3)
     index = (voxels[..., 0] * n + voxels[..., 1]) * n + voxels[..., 2]
     wrong = errors.flatten(1).gather(1, index).float()

@@ -4,12 +4,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool3d, conv3d, interpolate, pad
 
-from training.scenes import CLASSES, GAS, VESSEL, chance, smooth_noise, uniform
+from training.scenes import CLASSES, GAS, ORGAN, VESSEL, along_axes, between, chance, smooth_noise, uniform
 
 HU = (  # mean and spread of each class in CT: air, skin, fat, muscle, cortex, sponge, organ, vessel, fluid, gas, ...
-    (-1000, 5), (20, 30), (-100, 15), (55, 15), (750, 250), (230, 110), (75, 45), (110, 80), (10, 12), (-900, 100),
+    (-1000, 5), (20, 30), (-100, 15), (55, 15), (700, 250), (180, 90), (75, 45), (110, 80), (10, 12), (-900, 100),
     (40, 20), (-800, 70), (80, 25), (30, 60),
 )  # fmt: skip
 T1 = (0.0, 0.5, 0.95, 0.4, 0.05, 0.75, 0.5, 0.3, 0.15, 0.02, 0.45, 0.08, 0.35, 0.4)
@@ -31,6 +30,8 @@ def intensities(classes: list[int] | None, count: int) -> Tensor:
         of_class = mean + 0.3 * spread * torch.randn(CLASSES)
         of_class[VESSEL] = uniform(30, 60) if chance(0.4) else uniform(90, 350)  # with contrast or without
         value = of_class[index] + 0.6 * spread[index] * torch.randn(len(index))
+        bright = (index == ORGAN) & (torch.rand(len(index)) < (0.3 if chance(0.6) else 0.0))  # contrast taken up
+        value = torch.where(bright, value + 120 * torch.rand(len(index)), value)
         value = torch.where(index == GAS, value.clamp(max=-600), value)
     else:
         of_class = (torch.tensor(T1) if chance(0.5) else torch.rand(CLASSES)) + 0.05 * torch.randn(CLASSES)
@@ -46,7 +47,7 @@ def draw(materials: Tensor, classes: list[int] | None) -> Tensor:
     count = len(classes) if classes is not None else 256
     value = intensities(classes, count)
     scale = float((value.quantile(0.9) - value.quantile(0.1)).clamp(min=60))
-    rough = (uniform(0, 0.06) if chance(0.7) else uniform(0, 0.2)) * scale
+    rough = (uniform(0, 0.06) if chance(0.85) else uniform(0, 0.2)) * scale
     table = torch.stack([value, rough * torch.rand(count) ** 2, rough * torch.rand(count) ** 2], 1).to(device)
     looked = table[materials.long()]
     fine = smooth_noise(n, int(torch.randint(24, 60, ())), device)[0]
@@ -54,31 +55,26 @@ def draw(materials: Tensor, classes: list[int] | None) -> Tensor:
     return looked[..., 0] + looked[..., 1] * fine + looked[..., 2] * broad
 
 
-def blur(image: Tensor, sigmas: tuple[float, float, float]) -> Tensor:
-    """Gaussian blur along each axis."""
-    x = image[None, None]
-    for axis, sigma in enumerate(sigmas):
-        if sigma > 0.2:
-            reach = math.ceil(2.5 * sigma)
-            t = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
-            kernel = (-0.5 * (t / sigma).square()).exp()
-            shape = [1, 1, 1, 1, 1]
-            shape[2 + axis] = len(t)
-            around = [0] * 6
-            around[2 * (2 - axis)] = around[2 * (2 - axis) + 1] = reach
-            x = conv3d(pad(x, around, mode="replicate"), (kernel / kernel.sum()).view(shape))
-    return x[0, 0]
+def blurring(n: int, sigma: float, device: torch.device) -> Tensor:
+    """The matrix (n, n) of a Gaussian blur."""
+    at = torch.arange(n, device=device)
+    weight = (-0.5 * ((at[:, None] - at) / max(sigma, 0.1)).square()).exp()
+    return weight / weight.sum(1, keepdim=True)
 
 
-def coarsen(image: Tensor, factors: tuple[float, float, float]) -> Tensor:
-    """Sample coarser voxels (each the mean over its extent, mostly) and interpolate them back."""
-    size = [max(8, round(n / f)) for n, f in zip(image.shape, factors, strict=True)]
-    whole = [max(1, round(f * uniform(0.6, 1.0))) for f in factors]
-    x = image[None, None]
-    if max(whole) > 1:
-        x = avg_pool3d(x, [w // 2 * 2 + 1 for w in whole], 1, [w // 2 for w in whole], count_include_pad=False)
-    x = interpolate(x, size=size, mode="trilinear")
-    return interpolate(x, size=image.shape, mode="nearest-exact" if chance(0.1) else "trilinear")[0, 0]
+def coarsening(n: int, factor: float, sharp: float, device: torch.device, *, blocky: bool) -> Tensor:
+    """The matrix (n, n) that samples voxels ``factor`` times as thick and interpolates them back.
+
+    ``sharp``: the part of its thickness over which a voxel is a mean. ``blocky``: each place gets the nearest voxel.
+    """
+    m = max(8, round(n / factor))
+    at = torch.arange(n, device=device)
+    centres = (torch.arange(m, device=device) + 0.5) * (n / m) - 0.5
+    reach = max(1.0, factor * sharp) / 2
+    mean = (reach + 0.5 - (centres[:, None] - at).abs()).clamp(0, 1)
+    mean = mean / mean.sum(1, keepdim=True)
+    back = (at + 0.5) * (m / n) - 0.5
+    return between(back.round() if blocky else back, m) @ mean
 
 
 def scan(image: Tensor, *, synthetic: bool) -> Tensor:
@@ -87,9 +83,10 @@ def scan(image: Tensor, *, synthetic: bool) -> Tensor:
     scale = float(image[::8, ::8, ::8].std().clamp(min=1e-3))
     low = float(image[::8, ::8, ::8].min())
     if synthetic:
-        image = blur(image, tuple(uniform(0.3, 1.0) for _ in range(3)) if chance(0.9) else (0.0, 0.0, 0.0))  # type: ignore[arg-type]
+        if chance(0.9):
+            image = along_axes(image, [blurring(n, uniform(0.3, 1.0), device) for _ in range(3)])
     elif chance(0.15):
-        image = blur(image, (uniform(0, 1.2),) * 3)
+        image = along_axes(image, [blurring(n, uniform(0.3, 1.2), device)] * 3)
     if chance(0.25):
         field = smooth_noise(n, int(torch.randint(1, 4, ())), device)[0]
         image = (image - low) * (uniform(0.05, 0.3) * field).exp() + low
@@ -105,7 +102,7 @@ def scan(image: Tensor, *, synthetic: bool) -> Tensor:
             image + (2 * scale * rays)[:, :, None] * near + 6 * scale * ((radius[:, :, None] < 4) & (p[2].abs() < 5))
         )
     before = chance(0.5)
-    amount = scale * (uniform(0.0, 0.12) if chance(0.75) else uniform(0.1, 0.3)) * (1.0 if synthetic else 0.4)
+    amount = scale * math.exp(uniform(math.log(0.003), math.log(0.2))) * (1.0 if synthetic else 0.4)
     if before:
         image = image + amount * torch.randn_like(image)
     if chance(0.55 if synthetic else 0.35):
@@ -114,7 +111,8 @@ def scan(image: Tensor, *, synthetic: bool) -> Tensor:
             factors[int(torch.randint(3, ()))] = uniform(1.5, 6)
         else:
             factors = [uniform(1.2, 3)] * 3
-        image = coarsen(image, tuple(factors))  # type: ignore[arg-type]
+        blocky, sharp = chance(0.1), uniform(0.6, 1.0)
+        image = along_axes(image, [coarsening(n, f, sharp, device, blocky=blocky) for f in factors])
     if not before:
         image = image + amount * torch.randn_like(image)
     if chance(0.05):  # ringing: high frequencies cut off

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 AIR, SKIN, FAT, MUSCLE, CORTEX, SPONGE, ORGAN, VESSEL, FLUID, GAS, WALL, LUNG, DISC, CONTENT = range(14)
 CLASSES = 14
@@ -31,8 +30,22 @@ def chance(p: float) -> bool:
 
 def smooth_noise(n: int, cells: int, device: torch.device, channels: int = 1) -> Tensor:
     """Smooth noise of about unit deviation, (channels, n, n, n), with features of n / cells voxels."""
-    coarse = torch.randn(1, channels, cells + 1, cells + 1, cells + 1, device=device)
-    return interpolate(coarse, size=(n, n, n), mode="trilinear", align_corners=True)[0] * 1.5
+    coarse = torch.randn(channels, cells + 1, cells + 1, cells + 1, device=device)
+    at = torch.linspace(0, cells, n, device=device)
+    return 1.5 * along_axes(coarse, [between(at, cells + 1)] * 3)
+
+
+def between(at: Tensor, m: int) -> Tensor:
+    """The matrix (n, m) that interpolates linearly between m samples at places ``at`` (n,), in samples."""
+    at = at.clamp(0, m - 1)
+    return (1 - (at[:, None] - torch.arange(m, device=at.device)).abs()).clamp(min=0)
+
+
+def along_axes(x: Tensor, matrices: list[Tensor]) -> Tensor:
+    """Apply a matrix (n, m) along each of the last three axes: as matrix products, far cheaper than convolutions."""
+    x = matrices[1] @ (x @ matrices[2].t())
+    flat = x.flatten(-2)
+    return (matrices[0] @ flat).unflatten(-1, x.shape[-2:])
 
 
 @dataclass
@@ -73,7 +86,7 @@ class Scene:
         scale = (self.n - 1) / (2 * self.half)
         slices = []
         for a, b in zip(low, high, strict=True):
-            start = max(0, math.floor((a - 0.3 + self.half) * scale))
+            start = min(self.n - 1, max(0, math.floor((a - 0.3 + self.half) * scale)))
             slices.append(slice(start, max(start + 1, min(self.n, math.ceil((b + 0.3 + self.half) * scale)))))
         return tuple(slices)  # type: ignore[return-value]
 
@@ -85,8 +98,8 @@ class Scene:
             allowed = torch.tensor([c in on for c in self.classes], device=self.device)
             inside = inside & allowed[self.materials[box].long()]
         if obj is not None:
-            self.objects[box] = torch.where(inside, obj, self.objects[box].long()).to(torch.uint8)
-        self.materials[box] = torch.where(inside, mat, self.materials[box].long()).to(torch.uint8)
+            self.objects[box].masked_fill_(inside, obj)
+        self.materials[box].masked_fill_(inside, mat)
 
     def ellipsoid(self, centre: list[float], radii: list[float], tilt: float = 0.4) -> tuple[tuple[slice, ...], Tensor]:
         """The box and signed depth (negative inside, dm) of a randomly tilted ellipsoid, sometimes a superellipsoid."""
@@ -101,7 +114,30 @@ class Scene:
         p = torch.einsum("ij,jabc->iabc", matrix, p)
         power = 2.0 if chance(0.6) else uniform(2.0, 4.0)
         depth = (p.abs().pow(power).sum(0).clamp(min=1e-9).pow(1 / power) - 1) * min(radii)
+        if chance(0.5):  # lumps
+            cells = int(torch.randint(2, 6, ()))
+            depth = depth + uniform(0.05, 0.25) * min(radii) * self.lumps(box, cells)
         return box, depth
+
+    def lumps(self, box: tuple[slice, ...], cells: int) -> Tensor:
+        """Smooth noise of about unit deviation over a box, ``cells`` features along each side."""
+        coarse = torch.randn(cells + 1, cells + 1, cells + 1, device=self.device)
+        sides = [part.stop - part.start for part in box]
+        return along_axes(
+            coarse, [between(torch.linspace(0, cells, side, device=self.device), cells + 1) for side in sides]
+        )
+
+    def union(self, *parts: tuple[tuple[slice, ...], Tensor]) -> tuple[tuple[slice, ...], Tensor]:
+        """The box and depth of several parts together."""
+        box = tuple(
+            slice(min(part[0][axis].start for part in parts), max(part[0][axis].stop for part in parts))
+            for axis in range(3)
+        )
+        whole = torch.full([part.stop - part.start for part in box], 1e3, device=self.device)
+        for own, depth in parts:
+            inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(own, box, strict=True))
+            whole[inner] = torch.minimum(whole[inner], depth)
+        return box, whole
 
     def tube(self, points: Tensor, radius: Tensor | float) -> tuple[tuple[slice, ...], Tensor]:
         """The box and signed depth of a tube through points (m, 3) with a radius for each or for all."""
@@ -148,7 +184,10 @@ def walk(steps: int, length: float, start: list[float], wander: float, box: list
     return torch.stack(points)
 
 
-def branch(scene: Scene, start: Tensor, heading: Tensor, radius: float, kind: int, obj: int, depth: int) -> None:
+def branch(
+    scene: Scene, start: Tensor, heading: Tensor, radius: float, kind: int, obj: int | None, depth: int,
+    on: list[int] | None = None,
+) -> None:  # fmt: skip
     """A branching tree of vessels."""
     points = []
     for _ in range(10):
@@ -157,17 +196,17 @@ def branch(scene: Scene, start: Tensor, heading: Tensor, radius: float, kind: in
         start = start + max(radius, 0.04) * heading
         points.append(start)
     box, inside = scene.tube(torch.stack(points), radius)
-    scene.paint(box, inside < 0, obj, kind)  # type: ignore[arg-type]
+    scene.paint(box, inside < 0, obj, kind, on=on)  # type: ignore[arg-type]
     if depth:
         for _ in range(2):
-            branch(scene, start, heading + 0.8 * torch.randn(3), radius * uniform(0.6, 0.85), kind, obj, depth - 1)
+            branch(scene, start, heading + 0.8 * torch.randn(3), radius * uniform(0.6, 0.85), kind, obj, depth - 1, on)
 
 
-def body(device: torch.device, n: int = 128) -> Scene:
+def body(device: torch.device, n: int = 144) -> Scene:
     """A trunk, or a part of one."""
     from training.trunk import fill
 
-    scene = Scene(n, uniform(1.1, 2.1), device)
+    scene = Scene(n, uniform(1.1, 2.3), device)
     fill(scene)
     return scene
 

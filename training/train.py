@@ -1,29 +1,36 @@
 """Train the compact network on 1 … n GPUs: ``python -m training.train --seconds 500 --out OUT`` (or through torchrun).
 
+On a GPU a whole step (clicks, answers, gradients) is one CUDA graph for each pattern of clicks, so Python's lock is
+free for the threads that cut cubes; scenes are drawn by processes of their own (`training.feed`).
+
 Resumable: ``--resume FILE`` takes the weights that an earlier piece left (its moving average, the file that ships) and
 warms the optimiser up again; ``--from`` and ``--to`` say which part of the whole plan (0 … 1) this piece is.
 Writes ``compact.safetensors`` and ``log.jsonl`` to OUT as it goes.
 """
 
 import argparse
-import contextlib
 import json
 import math
 import os
-import queue
 import sys
-import threading
 import time
 from pathlib import Path
 
 import torch
+import torch._inductor.config as inductor
 import torch.distributed as dist
 from torch import Tensor
 
+from sammed3d_nb.network import compact
 from sammed3d_nb.network.click_maps import Features, hold_clicks
 from sammed3d_nb.network.compact import Compact, Size
 from training.cases import Source, cut
 from training.clicks import loss_of, next_click
+from training.feed import Ahead, Drawers, batch_of
+
+ROUNDS = ((3, (1, 2, 3)), (2, (1, 2)), (6, (1, 4, 6)), (4, (1, 3, 4)))
+"""How many clicks a step simulates, and at which of them it learns; taken in turn."""
+MOST_CLICKS = 6
 
 
 def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
@@ -35,20 +42,18 @@ def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def rounds_of(step: int) -> tuple[int, tuple[int, ...]]:
-    """How many clicks this step simulates, and at which of them it learns."""
-    return [(3, (1, 2, 3)), (2, (1, 2)), (5, (1, 3, 5)), (3, (1, 2, 3))][step % 4]
-
-
 def disturb(logits: Tensor) -> Tensor:
-    """What the session may do to the previous mask: a detour over another cube's grid, a forgotten mask."""
-    if torch.rand(()) < 0.25:
-        times = 2 if torch.rand(()) < 0.6 else 4
+    """What the session may do to the previous mask: a detour over another cube's grid, a forgotten mask.
+
+    Args:
+        logits: (b, 1, n, n, n); each object has its own luck.
+    """
+    luck = torch.rand(len(logits), 1, 1, 1, 1, device=logits.device)
+    for low, high, times in ((0.0, 0.15, 2), (0.15, 0.25, 4)):
         small = torch.nn.functional.avg_pool3d(logits, times)
-        logits = torch.nn.functional.interpolate(small, scale_factor=times, mode="trilinear")
-    if torch.rand(()) < 0.1:
-        logits = logits * (torch.rand(len(logits), 1, 1, 1, 1, device=logits.device) < 0.5)
-    return logits
+        rough = torch.nn.functional.interpolate(small, scale_factor=times, mode="trilinear")
+        logits = torch.where((luck >= low) & (luck < high), rough, logits)
+    return torch.where(luck > 0.95, torch.zeros_like(logits), logits)
 
 
 class Trainer:
@@ -78,52 +83,90 @@ class Trainer:
             [{"params": matrices, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}],
             lr=args.lr, betas=(0.9, 0.98), fused=device.type == "cuda",
         )  # fmt: skip
-        self.encode = self.network.encoder
-        self.answer = self.network.answer
+        self.encode, self.loss, self.next_click, self.disturb = self.network.encoder, loss_of, next_click, disturb
         if args.compile:
-            self.encode = torch.compile(self.network.encoder, dynamic=False)
+            inductor.fallback_random = True  # the recorded graphs know torch's generator
+            self.encode = torch.compile(self.encode, dynamic=False)
+            self.network.encoder.keys = torch.compile(self.network.encoder.keys, dynamic=False)  # type: ignore[method-assign]
             self.network.decoder.forward = torch.compile(self.network.decoder.forward, dynamic=False)  # type: ignore[method-assign]
+            compact.describe_clicks = torch.compile(compact.describe_clicks, dynamic=False)
             self.loss = torch.compile(loss_of, dynamic=True)
-        else:
-            self.loss = loss_of
+            self.next_click = torch.compile(next_click, dynamic=False)
+            self.disturb = torch.compile(disturb, dynamic=False)
         self.count = 0
+        self.inputs: dict[str, Tensor] = {}
+        self.graphs: list[tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]] = []
 
-    def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, float]:
-        """One step over a batch of cubes with k objects each."""
+    def gradients(
+        self, batch: dict[str, Tensor], clicks: int, learn: tuple[int, ...]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """All gradients of a batch of cubes with k objects each, flat, and how good the answers were."""
+        for w in self.weights:
+            w.grad = None
         cubes, masks, valid = batch["cubes"], batch["masks"], batch["valid"]
         features = self.encode(cubes.to(self.dtype))
-        leaves = Features(*[f.detach().requires_grad_() for f in features])
-        clicks, learn = rounds_of(self.count)
-        points = labels = previous = None
+        leaves = Features(*[f.detach().requires_grad_(f.requires_grad) for f in features])
+        points = torch.zeros(len(masks), MOST_CLICKS, 3, device=masks.device)  # of one size, to compile once
+        labels = torch.full((len(masks), MOST_CLICKS), -1, device=masks.device)
+        previous = None
         figures = {}
         for click in range(1, clicks + 1):
             predicted = None if previous is None else previous[:, 0] > 0
-            point, label = next_click(masks, predicted, valid, 0.2 if click == 1 else 0.25)
-            points = point[:, None] if points is None else torch.cat([points, point[:, None]], 1)
-            labels = label[:, None] if labels is None else torch.cat([labels, label[:, None]], 1)
+            point, label = self.next_click(masks, predicted, valid, 0.25)
+            points, labels = points.clone(), labels.clone()
+            points[:, click - 1], labels[:, click - 1] = point, label
             grad = click in learn
             with torch.set_grad_enabled(grad):
-                before = None if previous is None else disturb(previous)
-                logits, quality = self.answer(leaves, points, labels, before)
+                before = None if previous is None else self.disturb(previous)
+                logits, quality = self.network.answer(leaves, points, labels, before)
                 if grad:
-                    losses, dice = self.loss(logits, quality, masks, valid, points, labels)
+                    losses, dice = self.loss(logits, quality, masks, valid, points[:, :click], labels[:, :click])
                     (losses.mean() / len(learn)).backward()
                     figures[f"dice{click}"], figures[f"loss{click}"] = dice.mean(), losses.detach().mean()
-            previous = hold_clicks(logits.detach(), points, labels)
+            previous = hold_clicks(logits.detach(), points[:, :click], labels[:, :click])
         given = [
             (f, leaf.grad)
             for f, leaf in zip(features, leaves, strict=True)
             if leaf.grad is not None and f.requires_grad
         ]
         torch.autograd.backward([f for f, _ in given], [g for _, g in given])
-        self.update(rate)
+        flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten().float() for w in self.weights])
+        return flat, figures
+
+    def capture(self, batch: dict[str, Tensor]) -> None:
+        """Record each pattern of clicks as a CUDA graph; nothing else may use the GPU meanwhile."""
+        self.inputs = {name: value.clone() for name, value in batch.items()}
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for clicks, learn in ROUNDS:
+                for _ in range(2):
+                    self.gradients(self.inputs, clicks, learn)
+        torch.cuda.current_stream().wait_stream(aside)
+        pool = None
+        for clicks, learn in ROUNDS:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool):
+                flat, figures = self.gradients(self.inputs, clicks, learn)
+            pool = graph.pool()
+            self.graphs.append((graph, flat, figures))
+
+    def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, Tensor]:
+        """One step over a batch of cubes with k objects each."""
+        clicks, learn = ROUNDS[self.count % len(ROUNDS)]
+        if self.graphs:
+            for name, value in batch.items():
+                self.inputs[name].copy_(value)
+            graph, flat, figures = self.graphs[self.count % len(ROUNDS)]
+            graph.replay()
+        else:
+            flat, figures = self.gradients(batch, clicks, learn)
+        self.update(flat, rate)
         self.count += 1
         return figures
 
-    def update(self, rate: float) -> None:
+    def update(self, flat: Tensor, rate: float) -> None:
         """Gather gradients over the GPUs, step, copy back, average."""
-        grads = [w.grad if w.grad is not None else torch.zeros_like(w) for w in self.weights]
-        flat = torch.cat([g.detach().flatten().float() for g in grads])
         if self.world > 1:
             dist.all_reduce(flat)
             flat /= self.world
@@ -139,57 +182,10 @@ class Trainer:
             torch._foreach_copy_(self.weights, self.master)
             decay = min(self.args.ema, (1 + self.count) / (10 + self.count))
             torch._foreach_lerp_(self.average, self.master, 1 - decay)
-        for w in self.weights:
-            w.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights by name."""
         return dict(zip(self.names, self.average, strict=True))
-
-
-class Ahead:
-    """Makes batches in a thread and, on a GPU, on a stream of its own, while the network learns from the last one."""
-
-    def __init__(self, source: Source, cubes: int, k: int) -> None:
-        self.source, self.cubes, self.k = source, cubes, k
-        self.queue: queue.Queue[tuple[dict[str, Tensor], torch.cuda.Event | None]] = queue.Queue(2)
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self) -> None:
-        """Fill the queue, for ever."""
-        cuda = self.source.device.type == "cuda"
-        if cuda:
-            torch.cuda.set_device(self.source.device)
-        stream = torch.cuda.Stream(self.source.device) if cuda else None
-        with torch.cuda.stream(stream) if cuda else contextlib.nullcontext():
-            while True:
-                batch = batch_of(self.source, self.cubes, self.k)
-                done = None
-                if stream is not None:
-                    done = torch.cuda.Event()
-                    done.record(stream)
-                self.queue.put((batch, done))
-
-    def next(self) -> dict[str, Tensor]:
-        """The next batch, ready for the current stream."""
-        batch, done = self.queue.get(timeout=120)
-        if done is not None:
-            current = torch.cuda.current_stream()
-            current.wait_event(done)
-            for value in batch.values():
-                value.record_stream(current)
-        return batch
-
-
-def batch_of(source: Source, cubes: int, k: int) -> dict[str, Tensor]:
-    """``cubes`` cubes with k objects each."""
-    with torch.no_grad():
-        cuts = [source.next(k) for _ in range(cubes)]
-        return {
-            "cubes": torch.stack([c.cube for c in cuts]),
-            "masks": torch.cat([c.masks for c in cuts]),
-            "valid": torch.stack([c.valid for c in cuts]).repeat_interleave(k, 0),
-        }
 
 
 @torch.no_grad()
@@ -233,7 +229,9 @@ def main() -> None:
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--cubes", type=int, default=5)
     parser.add_argument("--k", type=int, default=8)
-    parser.add_argument("--pool", type=int, default=120)
+    parser.add_argument("--pool", type=int, default=200, help="scenes of each kind kept on a GPU")
+    parser.add_argument("--drawers", type=int, default=0, help="processes that draw scenes, for each GPU")
+    parser.add_argument("--cutters", type=int, default=2, help="threads that cut cubes, for each GPU")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", action="store_true")
@@ -260,7 +258,19 @@ def main() -> None:
     waited = 0.0
     first = time.time()
     sys.setswitchinterval(0.0005)
-    ahead = Ahead(source, args.cubes, args.k)
+    drawers = Drawers(source, args.drawers, torch.initial_seed()) if args.drawers else None
+    if drawers:
+        source.fed = True
+        while not (source.cases["body"] and source.cases["medley"]):
+            drawers.take()
+    if cuda:
+        trainer.capture(batch_of(source, args.cubes, args.k))
+        if rank == 0:
+            print(f"recorded after {time.time() - began:.1f} s", flush=True)
+    if drawers:
+        drawers.start()
+    ahead = Ahead(source, args.cubes, args.k, args.cutters)
+    done: list[torch.cuda.Event] = []
     while trainer.count < args.steps:
         elapsed = time.time() - began
         stop = torch.tensor([float(elapsed > args.seconds)], device=device)
@@ -277,6 +287,11 @@ def main() -> None:
         if args.profile and trainer.count == 12 and rank == 0:
             profile(trainer, batch)
         figures = trainer.step(batch, rate)
+        if cuda:  # stay two steps ahead of the GPU, not more
+            done.append(torch.cuda.Event())
+            done[-1].record()
+            if len(done) > 2:
+                done.pop(0).synchronize()
         if trainer.count == 20:
             first, waited = time.time(), 0.0
         if rank == 0 and (trainer.count % 25 == 0 or trainer.count < 4):
@@ -294,7 +309,8 @@ def main() -> None:
     if rank == 0:
         save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
         torch._foreach_copy_([w.data for w in trainer.weights], trainer.average)
-        result = check(trainer.network, source) if source.held_out else {}
+        with torch.compiler.set_stance("force_eager"):  # other shapes: not worth compiling
+            result = check(trainer.network, source) if source.held_out else {}
         print("held out:", result, "steps", trainer.count, "seconds", round(time.time() - began, 1), flush=True)
         log.write(json.dumps({"held_out": result, "steps": trainer.count, "world": world}) + "\n")
     if world > 1:

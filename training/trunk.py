@@ -8,7 +8,6 @@ import torch
 from training.scenes import (
     CONTENT,
     CORTEX,
-    DISC,
     FAT,
     FLUID,
     GAS,
@@ -16,37 +15,41 @@ from training.scenes import (
     MUSCLE,
     ORGAN,
     SKIN,
-    SPONGE,
     VESSEL,
+    WALL,
     Scene,
     branch,
     chance,
     uniform,
     walk,
 )
+from training.skeleton import muscles, pelvis, ribs, spine
 
 SOFT = [FAT]
+CHAMBERS = ((0.2, -0.15, 0.1), (-0.2, 0.0, -0.1), (0.15, 0.15, -0.15), (-0.1, -0.25, 0.2))
+"""Middles of the heart's chambers from its own, dm."""
 
 
 def fill(scene: Scene) -> None:
     """Draw a trunk in decimetres: x towards R, y towards A, z towards S; pelvis below z ≈ −1, chest above z ≈ 1."""
-    offset = uniform(-1.2, 1.2)  # which level of the trunk the grid is centred on
+    offset = uniform(-1.8, 1.4)  # which level of the trunk the grid is centred on
     scene.at[2] += offset
     wide, deep = uniform(1.3, 1.8), uniform(0.85, 1.25)
     scene.at[0] += uniform(-0.4, 0.4) * (scene.half < wide)
     scene.at[1] += uniform(-0.3, 0.3) * (scene.half < wide)
     scene_box(scene)
-    wall(scene, wide, deep)
+    scene.paint((slice(None),) * 3, scene.at[0] < 99, None, scene.material(FAT))
     fat = uniform(0.08, 0.45)
     inner_wide, inner_deep = wide - fat - 0.1, deep - 0.8 * fat - 0.1
     back = -inner_deep * uniform(0.5, 0.62)
     organs(scene, inner_wide, inner_deep, back)
     bowel(scene, inner_wide, inner_deep, back)
+    wall(scene, wide, deep)  # cuts off what grew through it
     vessels(scene, back)
-    muscles(scene, back, inner_wide)
+    muscles(scene, back)
+    pelvis(scene, back)
     spine(scene, back)
     ribs(scene, inner_wide, inner_deep)
-    pelvis(scene, back, inner_wide)
 
 
 def scene_box(scene: Scene) -> None:
@@ -68,8 +71,9 @@ def wall(scene: Scene, wide: float, deep: float) -> None:
     depth = (((x.abs() / wide) ** power + (y.abs() / deep) ** power) ** (1 / power) - 1) * deep
     fat = uniform(0.06, 0.4)
     thick = uniform(0.08, 0.22)
-    scene.paint(whole, depth < 0, None, scene.material(SKIN))
-    scene.paint(whole, depth < -uniform(0.02, 0.04), None, scene.material(FAT))
+    scene.paint(whole, depth > -fat - thick, 0, scene.material(FAT))
+    scene.paint(whole, depth > -uniform(0.015, 0.03), 0, scene.material(SKIN))
+    scene.paint(whole, depth > 0, 0, 0)
     angle = torch.atan2(x, y) / math.pi  # 0 in front, ±1 behind
     shared = scene.material(MUSCLE)
     edges = sorted([0.0, *[uniform(0.05, 0.95) for _ in range(3)], 1.0])
@@ -77,18 +81,14 @@ def wall(scene: Scene, wide: float, deep: float) -> None:
         for low, high in pairwise(edges):
             ring = (depth < -fat) & (depth > -fat - thick) & (side * angle > low + 0.01) & (side * angle < high)
             scene.paint(whole, ring, scene.object(), shared if chance(0.7) else scene.material(MUSCLE))
-    scene.paint(whole, depth < -fat - thick, None, scene.material(FAT))
 
 
 def organs(scene: Scene, wide: float, deep: float, back: float) -> None:
     """Solid organs, hollow ones, lungs."""
     if chance(0.9):  # lungs over the diaphragm's domes, and a heart
         for side in (-1, 1):
-            scene.solid(
-                scene.ellipsoid([side * 0.55 * wide, -0.05, 1.9], [0.42 * wide, 0.8 * deep, uniform(0.8, 1.2)], 0.1),
-                LUNG,
-            )
-        scene.solid(scene.ellipsoid([-0.15, 0.25, 1.6], [0.5, 0.4, 0.5]), ORGAN, wall=uniform(0, 0.12))
+            lung(scene, side, wide, deep)
+        heart(scene)
     place = [  # x, y, z, radii, the chance to be there
         (0.5 * wide, 0.05, 0.75, (0.75, 0.6, 0.7), 0.95),  # liver, two lobes
         (0.0, 0.3, 0.8, (0.6, 0.3, 0.35), 0.7),
@@ -135,6 +135,55 @@ def organs(scene: Scene, wide: float, deep: float, back: float) -> None:
             )
 
 
+def lung(scene: Scene, side: int, wide: float, deep: float) -> None:
+    """A lung, its lobes parted by thin oblique fissures, with a tree of vessels."""
+    where = scene.ellipsoid([side * 0.55 * wide, -0.05, 2.0], [0.42 * wide, 0.85 * deep, uniform(0.9, 1.4)], 0.1)
+    box, depth = where
+    upper = scene.solid(where, LUNG)
+    kind = scene.material(LUNG)
+    scene.paint(box, depth < 0, None, kind)  # type: ignore[arg-type]
+    for _ in range(int(torch.randint(0, 3, ()))):
+        cut = scene.at[(2, *box)] - uniform(1.3, 2.2) + uniform(0.3, 1.2) * scene.at[(1, *box)]
+        mine = (scene.objects[box] == upper) & (depth < 0)
+        scene.paint(box, mine & (cut < 0), scene.object(), kind if chance(0.8) else scene.material(LUNG))  # type: ignore[arg-type]
+        if chance(0.7):
+            scene.paint(box, mine & (cut.abs() < 0.012), None, scene.material(WALL))  # type: ignore[arg-type]
+    if chance(0.7):
+        hilum = torch.tensor([side * 0.3, -0.1, uniform(1.7, 2.2)])
+        for _ in range(int(torch.randint(2, 5, ()))):
+            heading = torch.tensor([side * 1.0, 0.0, 0.0]) + 0.7 * torch.randn(3)
+            # vessels belong to their lobe, as annotators label them
+            branch(scene, hilum, heading, uniform(0.03, 0.06), scene.material(VESSEL), None, 3, on=[LUNG])
+
+
+def heart(scene: Scene) -> None:
+    """A heart of chambers, an arch, a windpipe and a gullet."""
+    centre = [-0.2, 0.25, uniform(1.5, 1.8)]
+    whole = scene.solid(scene.ellipsoid(centre, [0.55, 0.42, 0.5]), MUSCLE)
+    blood = [scene.material(VESSEL), scene.material(VESSEL)]
+    for index in range(4 if chance(0.8) else 0):
+        x, y, z = (c + d for c, d in zip(centre, CHAMBERS[index], strict=True))
+        where = scene.ellipsoid([x, y, z], [uniform(0.17, 0.28) for _ in range(3)], 0.6)
+        obj = whole if chance(0.4) else scene.object()
+        scene.paint(where[0], (where[1] < 0) & (scene.objects[where[0]] == whole), obj, blood[index % 2])  # type: ignore[arg-type]
+    t = torch.linspace(0, math.pi, 24)
+    arch = torch.stack([-0.1 + 0.1 * t.cos(), -0.05 + 0.3 * t.cos(), 2.3 + 0.35 * t.sin()], 1)
+    scene.solid(scene.tube(arch, uniform(0.1, 0.15)), VESSEL)
+    pipe = torch.tensor([[0.05, 0.05, 3.5], [0.05, -0.1, 2.5], [0.05, -0.12, 2.1]])
+    pipe = torch.cat([a + (b - a) * torch.linspace(0, 1, 20)[:, None] for a, b in pairwise(pipe)])
+    box, depth = scene.tube(pipe, uniform(0.08, 0.11))
+    windpipe = scene.object()
+    scene.paint(box, depth < 0.02, 0, scene.material(WALL))  # type: ignore[arg-type]
+    scene.paint(box, depth < 0, windpipe, scene.material(GAS))  # type: ignore[arg-type]
+    for side in (-1, 1):
+        end = torch.tensor([side * 0.45, -0.1, 1.75])
+        limb = pipe[-1] + (end - pipe[-1]) * torch.linspace(0, 1, 14)[:, None]
+        box, depth = scene.tube(limb, uniform(0.05, 0.08))
+        scene.paint(box, depth < 0, windpipe, scene.material(GAS))  # type: ignore[arg-type]
+    gullet = torch.tensor([-0.05, -0.3, 3.4]) + torch.linspace(0, 1, 40)[:, None] * torch.tensor([-0.15, 0.15, -2.4])
+    scene.solid(scene.tube(gullet + 0.02 * torch.randn(1, 3), uniform(0.06, 0.11)), MUSCLE, wall=0.02)
+
+
 def bowel(scene: Scene, wide: float, deep: float, back: float) -> None:
     """Stomach, colon and small bowel: walls round gas above, fluid or food below."""
 
@@ -145,6 +194,9 @@ def bowel(scene: Scene, wide: float, deep: float, back: float) -> None:
             level = points[:, 1].mean().item() + uniform(-0.15, 0.15)
             lumen = (depth < -0.03) & (scene.at[(1, *box)] > level) & (scene.objects[box] == obj)
             scene.paint(box, lumen, None, scene.material(GAS))  # type: ignore[arg-type]
+        if chance(0.4):  # faeces are mottled
+            bubbles = (scene.lumps(box, 24) > uniform(0.6, 1.2)) & (depth < -0.04) & (scene.objects[box] == obj)
+            scene.paint(box, bubbles, None, scene.material(GAS if chance(0.6) else CONTENT))  # type: ignore[arg-type]
         return obj
 
     if chance(0.85):
@@ -163,8 +215,12 @@ def bowel(scene: Scene, wide: float, deep: float, back: float) -> None:
         obj = None
         for some in range(0, 98, 14):
             obj = loop(points[some : some + 16], bulge[some : some + 16], obj)
+    if chance(0.8):  # duodenum: a C round the pancreas's head
+        t = torch.linspace(0.3, 5.0, 30)
+        points = torch.stack([0.45 + 0.22 * t.cos(), 0 * t + 0.05, 0.25 + 0.3 * t.sin()], 1) + 0.02 * torch.randn(30, 3)
+        loop(points, uniform(0.09, 0.16))
     obj = None
-    for _ in range(int(torch.randint(1, 5, ()))):  # small bowel: one object of many loops
+    for _ in range(int(torch.randint(2, 9, ()))):  # small bowel: one object of many loops
         points = walk(80, 0.09, [uniform(-0.5, 0.5), 0.2, -0.6], 0.5, [0.65 * wide, 0.45 * deep, 1.3])
         obj = loop(points, uniform(0.09, 0.17), obj if chance(0.8) else None)
 
@@ -190,144 +246,25 @@ def vessels(scene: Scene, back: float) -> None:
             points = (1 - t) ** 2 * fork + 2 * t * (1 - t) * bend + t**2 * end
             box, depth = scene.tube(points, radius * uniform(0.5, 0.75))
             scene.paint(box, depth < 0, scene.object(), mine)  # type: ignore[arg-type]
+    if chance(0.7):  # portal and splenic vein, one object
+        portal = scene.object()
+        bends = torch.tensor(
+            [[-0.9, -0.2, 0.65], [-0.4, back + 0.55, 0.5], [0.15, back + 0.6, 0.35], [0.5, 0.05, 0.65]]
+        )
+        bends = bends + 0.05 * torch.randn_like(bends)
+        points = torch.cat([a + (b - a) * torch.linspace(0, 1, 14)[:, None] for a, b in pairwise(bends)])
+        box, depth = scene.tube(points, torch.linspace(0.035, uniform(0.06, 0.1), len(points)))
+        scene.paint(box, depth < 0, portal, scene.material(VESSEL))  # type: ignore[arg-type]
+    for side in (-1, 1):  # to the kidneys
+        if chance(0.6):
+            points = torch.tensor([0.0, back + 0.4, 0.15]) + torch.linspace(0, 1, 16)[:, None] * torch.tensor(
+                [side * 0.5, uniform(-0.4, -0.1), uniform(-0.15, 0.1)]
+            )
+            box, depth = scene.tube(points, uniform(0.03, 0.06))
+            scene.paint(box, depth < 0, 0, kind)  # type: ignore[arg-type]
     if chance(0.7):
         branch(
             scene, torch.tensor([0.1, back + 0.5, 0.4]), torch.tensor([0.8, 0.2, 0.5]), uniform(0.05, 0.09),
             scene.material(VESSEL),
             scene.object(), 3,
         )  # fmt: skip
-
-
-def muscles(scene: Scene, back: float, wide: float) -> None:
-    """Muscles along the spine and on the pelvis: long, mirrored, touching, of one intensity."""
-    shared = scene.material(MUSCLE)
-    for side in (-1, 1):
-        long = [
-            ([side * 0.28, back - 0.25, 0.0], [0.24, 0.2, 3.0]),
-            ([side * 0.6, back - 0.15, -0.2], [0.18, 0.15, uniform(0.8, 2.0)]),
-            ([side * 0.35, back + 0.1, -0.6], [0.2, 0.2, uniform(0.8, 1.3)]),  # psoas
-            ([side * 0.75, back + 0.15, -1.5], [0.3, 0.12, 0.5]),  # iliacus
-            ([side * 0.65, back - 0.25, -1.7], [0.5, 0.22, 0.6]),  # the gluteals, one on the other
-            ([side * 0.8, back - 0.05, -1.6], [0.35, 0.15, 0.5]),
-            ([side * 0.95, back + 0.1, -1.5], [0.15, 0.3, 0.45]),
-        ]
-        for centre, radii in long:
-            if chance(0.85):
-                where = scene.ellipsoid(centre, [r * uniform(0.75, 1.25) for r in radii], 0.12)
-                obj = scene.solid(where, MUSCLE, on=[FAT, MUSCLE])
-                if chance(0.8):
-                    scene.paint(where[0], scene.objects[where[0]] == obj, None, shared)  # type: ignore[arg-type]
-                gap = (where[1] > 0) & (where[1] < uniform(0.0, 0.03))
-                scene.paint(where[0], gap, 0, scene.material(FAT), on=[MUSCLE])  # type: ignore[arg-type]
-
-
-def bone(
-    scene: Scene, where: tuple[tuple[slice, ...], torch.Tensor], obj: int, marrow: int, cortex: int, thick: float
-) -> None:
-    """A piece of bone: marrow inside a cortex."""
-    box, depth = where
-    scene.paint(box, depth < 0, obj, cortex)  # type: ignore[arg-type]
-    scene.paint(box, depth < -thick, None, marrow)  # type: ignore[arg-type]
-
-
-def spine(scene: Scene, back: float) -> None:
-    """Vertebrae that nearly touch, discs, canal."""
-    pitch, radius = uniform(0.26, 0.4), uniform(0.19, 0.27)
-    marrow, cortex = scene.material(SPONGE), scene.material(CORTEX)
-    thick = uniform(0.01, 0.04)
-    curve = uniform(-0.15, 0.15)
-    z = uniform(-1.3, -1.1)
-    while z < 2.3:
-        y = back + curve * math.sin(1.5 * z)
-        vertebra, gap = scene.object(), uniform(0.04, 0.1)
-        if chance(0.8):
-            scene.solid(
-                scene.ellipsoid([0, y, z + pitch / 2], [radius, radius * 0.8, 0.09], 0.05),
-                DISC,
-                obj=None if chance(0.4) else 255,
-            )
-        bone(
-            scene,
-            scene.ellipsoid([0, y, z], [radius, radius * 0.8, (pitch - gap) / 2], 0.06),
-            vertebra,
-            marrow,
-            cortex,
-            thick,
-        )
-        for side in (-1, 1):
-            bone(
-                scene,
-                scene.ellipsoid([side * 0.16, y - 0.25, z], [0.07, 0.14, 0.1], 0.2),
-                vertebra,
-                marrow,
-                cortex,
-                thick,
-            )
-            bone(
-                scene,
-                scene.ellipsoid([side * 0.33, y - 0.3, z], [0.2, 0.05, 0.06], 0.25),
-                vertebra,
-                marrow,
-                cortex,
-                thick,
-            )
-        bone(scene, scene.ellipsoid([0, y - 0.48, z - 0.06], [0.045, 0.22, 0.12], 0.1), vertebra, marrow, cortex, thick)
-        z += pitch
-    points = torch.stack(
-        [
-            torch.zeros(30),
-            back + curve * torch.sin(1.5 * torch.linspace(-1.3, 2.3, 30)) - 0.27,
-            torch.linspace(-1.3, 2.3, 30),
-        ],
-        1,
-    )
-    scene.solid(scene.tube(points, uniform(0.06, 0.1)), FLUID)
-
-
-def ribs(scene: Scene, wide: float, deep: float) -> None:
-    """Thin bent tubes, parallel and not touching."""
-    if chance(0.15):
-        return
-    marrow, cortex = scene.material(SPONGE), scene.material(CORTEX)
-    z, radius = uniform(0.2, 0.6), uniform(0.04, 0.075)
-    while z < 2.4:
-        for side in (-1, 1):
-            end = uniform(0.35, 0.9)
-            angle = math.pi * (1 - torch.linspace(0.08, end, 40))
-            points = torch.stack(
-                [
-                    side * 1.02 * wide * angle.sin(),
-                    1.02 * deep * angle.cos(),
-                    z - 0.55 * torch.linspace(0, 1, 40) ** 1.2,
-                ],
-                1,
-            )
-            bone(scene, scene.tube(points, radius), scene.object(), marrow, cortex, 0.025)
-        z += uniform(0.24, 0.34)
-
-
-def pelvis(scene: Scene, back: float, wide: float) -> None:
-    """Wings, sacrum, femora."""
-    marrow, cortex = scene.material(SPONGE), scene.material(CORTEX)
-    thick = uniform(0.015, 0.045)
-    scene_obj = scene.object()
-    bone(scene, scene.ellipsoid([0, back - 0.1, -1.65], [0.5, 0.22, 0.5], 0.1), scene_obj, marrow, cortex, thick)
-    for side in (-1, 1):
-        hip, femur = scene.object(), scene.object()
-        box, depth = scene.ellipsoid([side * 0.45, 0.1, -1.6], [0.55, uniform(0.6, 0.8), uniform(0.6, 0.75)], 0.1)
-        sheet = depth.abs() - uniform(0.04, 0.09)
-        outer = side * scene.at[(0, *box)] - 0.45 + 0.3 * smooth_cut(scene, box)
-        bone(scene, (box, torch.maximum(sheet, -outer)), hip, marrow, cortex, thick)
-        bone(scene, scene.ellipsoid([side * 0.9, 0.1, -2.15], [0.28, 0.28, 0.28], 0.2), hip, marrow, cortex, thick)
-        ball = scene.ellipsoid([side * 0.95, 0.1, -2.18], [0.23, 0.23, 0.23], 0.2)
-        scene.paint(ball[0], ball[1] < 0.03, 0, scene.material(DISC))  # type: ignore[arg-type]
-        bone(scene, ball, femur, marrow, cortex, thick)
-        shaft = torch.tensor([side * 0.95, 0.1, -2.2]) + torch.linspace(0, 1, 20)[:, None] * torch.tensor(
-            [side * 0.45, -0.05, -0.9]
-        )
-        bone(scene, scene.tube(shaft, uniform(0.12, 0.17)), femur, marrow, cortex, 0.05)
-
-
-def smooth_cut(scene: Scene, box: tuple[slice, ...]) -> torch.Tensor:
-    """A wavy edge for a bone's wing."""
-    return torch.sin(3 * scene.at[(2, *box)] + uniform(0, 6)) * torch.cos(3 * scene.at[(1, *box)])

@@ -76,7 +76,8 @@ def prompt_channels(groups: int) -> int:
 def bells(centres: Tensor, chosen: Tensor, cells: int) -> Tensor:
     """Sums of Gaussian bells at the chosen clicks: (b, m, 3) in cells, (b, m) → (b, reaches, cells³)."""
     axis = torch.arange(cells, device=centres.device, dtype=centres.dtype)
-    reach = torch.tensor(REACHES, device=centres.device, dtype=centres.dtype)[:, None, None, None]
+    # filled on the device: a copy from the host could not be recorded in a CUDA graph
+    reach = torch.cat([axis.new_full((1,), reach) for reach in REACHES])[:, None, None, None]
     bell = (-0.5 * ((axis - centres[:, None, :, :, None]) / reach).square()).exp()  # (b, r, m, 3, n)
     bell = bell * chosen[:, None, :, None, None]
     plane = torch.einsum("brmi,brmj->brijm", bell[:, :, :, 0], bell[:, :, :, 1]).flatten(2, 3)
