@@ -7,7 +7,6 @@ after `Session.click`, so cubes, zoom, growing and the way home all count.
 """
 
 import csv as csv_module
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.volume import Volume
+from sammed3d_nb.labelled import LabelledCase, cases_in
 
 if TYPE_CHECKING:
     from sammed3d_nb.model import Model
@@ -54,8 +53,8 @@ class Measurement:
     """One click and what came of it.
 
     Attributes:
-        case: Folder of the case.
-        structure: Name of the structure.
+        case: Name of the case.
+        structure: Name of the structure, unique in its case.
         group: Kind of structure, see `GROUPS`.
         ml: Its volume.
         click: 1, 2, …
@@ -82,49 +81,6 @@ class Measurement:
     obeyed: bool
     distance_mm: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class LabelledCase:
-    """A volume with a label map on its grid.
-
-    Attributes:
-        name: The folder's name.
-        volume: The volume.
-        labels: (z, y, x) integers, 0 is background.
-        names: Of the labels.
-    """
-
-    name: str
-    volume: Volume
-    labels: NDArray[np.integer[Any]]
-    names: dict[int, str]
-
-    @classmethod
-    def read(cls, folder: Path) -> "LabelledCase":
-        """Read ``image.nii.gz``, ``label.nii.gz`` and, if it is there, ``info.json`` (names of labels).
-
-        Raises:
-            UserError: One of the two images is missing, or their grids differ.
-        """
-        image, label = folder / "image.nii.gz", folder / "label.nii.gz"
-        for path in (image, label):
-            if not path.is_file():
-                raise UserError(
-                    f"{folder} is no labelled case: {path.name} is missing; a case is a folder with image.nii.gz and "
-                    f"label.nii.gz on the same grid."
-                )
-        volume, labels = Volume.read(image), Volume.read(label)
-        if volume.size != labels.size:
-            raise UserError(
-                f"{folder} cannot be evaluated: the image has {volume.size} voxels and the label map {labels.size}; "
-                f"both must lie on one grid."
-            )
-        values = np.rint(labels.array).astype(np.int32)
-        info = folder / "info.json"
-        known = json.loads(info.read_text()).get("labels", {}) if info.is_file() else {}
-        names = {int(value): str(entry.get("name") or f"label {value}") for value, entry in known.items()}
-        return cls(folder.resolve().name, volume, values, names)
 
 
 def dice(a: Mask, b: Mask) -> float:
@@ -206,7 +162,7 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
     rng = np.random.default_rng([seed, label])
     truth = case.labels == label
     spacing = case.volume.spacing[::-1]
-    name = case.names.get(label, f"label {label}")
+    name = case.name_of(label)
     ml = float(truth.sum() * np.prod(case.volume.spacing) / 1000)
     clicker.reset()
     voxel, positive = deepest(truth, spacing, rng), True
@@ -329,8 +285,8 @@ def run(
     from sammed3d_nb.session import Session
 
     measurements: list[Measurement] = []
-    for folder in _cases(folders):
-        case = LabelledCase.read(folder)
+    for name, folder in cases_in(folders).items():
+        case = LabelledCase.read(folder, name)
         if not baseline and model is None:
             raise UserError("There is neither a model nor the baseline to evaluate; choose one.")
         clicker: Clicker = RegionGrowing(case.volume) if baseline else Session(case.volume, model)  # type: ignore[arg-type]
@@ -349,21 +305,6 @@ def run(
         for by in ("case", "group"):
             yield ""
             yield from table_lines(summarise(measurements, by), by)
-
-
-def _cases(folders: Sequence[Path]) -> list[Path]:
-    """The labelled cases among folders and, for those that are none, in them."""
-    cases: list[Path] = []
-    for folder in folders:
-        inside = (
-            [folder] if (folder / "image.nii.gz").exists() else sorted(p.parent for p in folder.glob("*/image.nii.gz"))
-        )
-        if not inside:
-            raise UserError(
-                f"{folder} holds no labelled case; give folders with image.nii.gz and label.nii.gz, or one of such."
-            )
-        cases += inside
-    return cases
 
 
 def _box(mask: Mask, margin: int) -> tuple[slice, slice, slice]:

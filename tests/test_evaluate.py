@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,6 @@ import SimpleITK as sitk
 from sammed3d_nb.baseline import RegionGrowing
 from sammed3d_nb.errors import ClickError, UserError
 from sammed3d_nb.evaluate import (
-    LabelledCase,
     area_under_curve,
     deepest,
     dice,
@@ -22,6 +22,7 @@ from sammed3d_nb.evaluate import (
     summarise,
     surface_dice,
 )
+from sammed3d_nb.labelled import LabelledCase, cases_in
 from sammed3d_nb.volume import Volume
 
 
@@ -154,9 +155,43 @@ def test_a_negative_click_takes_its_part_from_the_baselines_region():
         grown.click((99, 0, 0))
 
 
-def test_what_is_no_case_is_refused_in_one_sentence(tmp_path):
+def test_folders_of_the_same_name_and_labels_of_the_same_name_stay_apart(case, tmp_path):
+    (case / "info.json").write_text(json.dumps({"labels": {"1": {"name": "lesion"}, "2": {"name": "lesion"}}}))
+    other = shutil.copytree(case, tmp_path / "other" / "balls")
+    lines = list(run([case, other], model=None, baseline=True, clicks=1, csv=tmp_path / "out.csv"))
+    table = {line.split()[0]: line.split()[1] for line in lines[lines.index("") :] if line}
+    assert table.items() >= {f"{tmp_path.name}/balls": "2", "other/balls": "2", "lesion": "4", "all": "4"}.items()
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        named = [(row["case"], row["structure"]) for row in csv.DictReader(file)]
+    assert len(set(named)) == 4
+    assert named[0] == (f"{tmp_path.name}/balls", "lesion (1)")
+
+
+def test_a_case_is_named_by_as_much_of_its_path_as_is_needed_and_taken_once(tmp_path):
+    for place in ("a/x/ct", "b/x/ct", "b/y"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "image.nii.gz").touch()
+    found = cases_in([tmp_path / "a" / "x", tmp_path / "b" / "x" / "ct", tmp_path / "b", tmp_path / "b" / "y"])
+    assert found == {
+        "a/x/ct": tmp_path / "a/x/ct",
+        "b/x/ct": tmp_path / "b/x/ct",
+        "y": tmp_path / "b/y",
+    }
+
+
+def test_labels_without_a_name_are_called_by_their_number(case):
+    labelled = LabelledCase.read(case)
+    assert [labelled.name_of(label) for label in (1, 2, 7)] == ["liver", "rib_left_1", "label 7"]
+
+
+def test_what_is_no_case_is_refused_in_one_sentence(case, tmp_path):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no labelled case"):
-        list(run([tmp_path], model=None, baseline=True))
+        list(run([tmp_path / "empty"], model=None, baseline=True))
+    for text in ("[]", "{", '{"labels": {"1": "liver"}}', '{"labels": {"one": {"name": "liver"}}}'):
+        (case / "info.json").write_text(text)
+        with pytest.raises(UserError, match=r"info\.json does not name labels; expected .* mend or remove it\."):
+            LabelledCase.read(case)
 
 
 @pytest.mark.parametrize(
