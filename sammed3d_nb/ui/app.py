@@ -173,7 +173,9 @@ class App:
 
     def close(self) -> None:
         """Stop the background thread and close every widget and figure."""
-        self._resting.cancel()
+        with self._lock:
+            self._resting.cancel()
+            self.session = None
         self._worker.close()
         self.views.release()
         close_tree(self.widget)
@@ -233,11 +235,13 @@ class App:
         """Encode ahead the cube of a voxel on which the mouse comes to rest."""
 
         def rested() -> None:
-            if not self._worker.busy:
-                self._worker.submit("Encoding ahead", lambda: session.prepare(voxel))
+            with self._lock:  # the timer may have run out while another case was opened or the app closed
+                if self.session is session and not self._worker.busy:
+                    self._worker.submit("Encoding ahead", lambda: session.prepare(voxel))
 
         self._resting.cancel()
         self._resting = Timer(_REST, rested)
+        self._resting.daemon = True
         self._resting.start()
 
     # -- keeping the screen up to date ---------------------------------------------------------------------------
@@ -248,6 +252,7 @@ class App:
     def _show(self, session: Session, case: int) -> None:
         """Put another session on the screen."""
         with self._lock:
+            self._resting.cancel()
             self.session, self._case = session, case
             self._pointers.clear()
             self.views.show(session.volume)
