@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,6 +54,21 @@ class Contents:
     state: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+class ModelFile(NamedTuple):
+    """A file that weights came from: where it was, and the SHA-256 of all its bytes."""
+
+    path: Path
+    sha256: str
+
+
+class Opened(NamedTuple):
+    """A network, on the CPU in float32, what there is to say about its file, and its files: the encoder's first."""
+
+    network: Network
+    notes: list[str]
+    files: tuple[ModelFile, ...]
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,13 @@ def inspect(path: str | Path) -> Report:
 def open_network(
     source: str | Path | None = None, *, decoder: str | Path | None = None, architecture: str | None = None
 ) -> tuple[Network, list[str]]:
+    """The network and the notes of `open_files`, for whoever does not ask which files they came from."""
+    return open_files(source, decoder=decoder, architecture=architecture)[:2]
+
+
+def open_files(
+    source: str | Path | None = None, *, decoder: str | Path | None = None, architecture: str | None = None
+) -> Opened:
     """The network that ``source`` holds, on the CPU in float32, and what there is to say about the file.
 
     Args:
@@ -133,24 +155,27 @@ def open_network(
             "for its prompt encoder and mask decoder."
         )
     state = contents.state
-    source_files = str(contents.path)
+    files = [contents]
     if found.needs_decoder:
         assert decoder is not None
         rest = read(locate(decoder))
         state = recognise.join(state, rest.state, rest.path.name)
-        source_files += f" + {rest.path}"
+        files.append(rest)
     elif decoder is not None:
         remarks.append(f"{name} has a mask decoder of its own, so decoder= was not used.")
     broken = _broken(state)
     if broken:
         raise CheckpointError(f"{name} {broken}")
     network: Network = Compact.from_state(state) if found.kind is Kind.COMPACT else SamMed3D.from_state_dict(state)
+    together = " + ".join(str(file.path) for file in files)
     network.spec = replace(
-        network.spec, source=source_files, sha256=contents.sha256, megabytes=round(contents.megabytes, 1)
+        network.spec, source=together, sha256=contents.sha256, megabytes=round(contents.megabytes, 1)
     )
     for remark in remarks:
         _log.warning("%s", remark)
-    return network, [*contents.notes, *remarks]
+    return Opened(
+        network, [*contents.notes, *remarks], tuple(ModelFile(file.path.absolute(), file.sha256) for file in files)
+    )
 
 
 def locate(source: str | Path | None) -> Path:

@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("--image", metavar="IMAGE", help="the image, if it is no longer where it was")
     _add_series(replay, default="the recorded one")
     _add_model(replay)
+    replay.add_argument("--other-model", action="store_true", help="take another model than the recorded one too")
     replay.set_defaults(run=_replay)
 
     evaluate = commands.add_parser("evaluate", help="simulate clicks on labelled cases", description=_evaluate.__doc__)
@@ -243,30 +244,30 @@ def _replay(options: argparse.Namespace) -> int:
     if not Path(image).exists() and image not in SAMPLES:
         raise UserError(f"The image {image} of {options.record.name} is gone; say where it is with --image.")
     volume = _open(image, options.series or made_on.get("series"))
-    model = _load(options, options.model or _recorded_model(made_with))
-    if model.spec.sha256 != made_with["sha256"]:
-        print(
-            f"Warning: the session was made with {made_with['name']}, this is {model.spec.name} of another file;"
-            " give the same one with --model.",
-            file=sys.stderr,
-        )
+    if options.model is None:
+        options.model, decoder = _recorded_model(made_with)
+        options.decoder = options.decoder or decoder
+    model = _load(options, options.model)
     same = True
-    for item in record.replay(options.record, volume=volume, model=model):
+    for item in record.replay(options.record, volume=volume, model=model, other_model=options.other_model):
         verdict = "the same" if item.same else f"different, Dice {item.dice:.4f}"
-        print(f"{item.name}: {verdict}", flush=True)
+        print(f"{item.name}: {verdict}{item.note and f' ({item.note})'}", flush=True)
         same = same and item.same
     return 0 if same else 1
 
 
-def _recorded_model(made_with: dict[str, Any]) -> str | None:
-    """The model of a record: a known one by its checksum, else the file it was, else None for the default."""
-    from sammed3d_nb.hub import KNOWN
+def _recorded_model(made_with: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The model and decoder of a record: known ones by their checksum, else the files they were.
 
-    for name, known in KNOWN.items():
-        if known.sha256 == made_with["sha256"]:
-            return name
-    source = made_with.get("source")
-    return source if source and Path(source).is_file() else None
+    Where one is gone, None for the default, which `record.replay` takes only if it is the same one.
+    """
+    from sammed3d_nb.hub import KNOWN
+    from sammed3d_nb.record import files_of
+
+    names = {known.sha256: name for name, known in KNOWN.items()}
+    files = files_of(made_with)
+    found = [names.get(sha or "") or (path if path and Path(path).is_file() else None) for path, sha in files]
+    return (None, None) if None in found else (found[0], found[1] if len(found) > 1 else None)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -49,6 +49,7 @@ class Model:
         device: where to compute.
         precision: key of `PRECISIONS`.
         notes: what there is to say about the file.
+        files: what the weights came from, the encoder's file first.
         reopen: gives the network again, as it was in the file.
     """
 
@@ -59,11 +60,13 @@ class Model:
         precision: str = "float32",
         *,
         notes: Sequence[str] = (),
+        files: Sequence[checkpoints.ModelFile] = (),
         reopen: Callable[[], Network] | None = None,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self._reopen = reopen
         self.notes = list(notes)
+        self.files = tuple(files)
         self._lock = threading.Lock()
         self._graphs: Graphs | None = None
         self._settle(device, precision)
@@ -72,6 +75,11 @@ class Model:
     def spec(self) -> ModelSpec:
         """What the network is."""
         return self.network.spec
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What tells these weights from others: the SHA-256 of each of their files, joined by ``+``."""
+        return "+".join(file.sha256 for file in self.files) or self.spec.sha256
 
     @property
     def megabytes(self) -> float:
@@ -297,12 +305,13 @@ def load_model(
         model = _loaded.get(key)
         if model is None:
             second = None if decoder is None else files[1]
-            network, notes = checkpoints.open_network(files[0], decoder=second, architecture=architecture)
+            opened = checkpoints.open_files(files[0], decoder=second, architecture=architecture)
             model = Model(
-                network,
+                opened.network,
                 where,
                 precision,
-                notes=notes,
+                notes=opened.notes,
+                files=opened.files,
                 reopen=lambda: checkpoints.open_network(files[0], decoder=second, architecture=architecture)[0],
             )
             if (model.device, model.precision) == (where, precision):

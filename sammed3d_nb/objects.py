@@ -31,7 +31,7 @@ class Result:
         cubes: Every cube that was asked for the mask.
         seconds: Time spent on "encode", "decode", "home" (bringing the mask home) and "other".
         embedding_reused: Whether no cube had to be encoded.
-        model: Name and SHA-256 (or None) of the model that answered.
+        model: Name and fingerprint (or None) of the model that answered.
         grow: Whether neighbouring cubes could be asked.
         adapt: Whether finer and coarser cubes could be asked.
         spared: What was left out of the mask because it belongs to locked objects.

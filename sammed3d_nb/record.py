@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "sammed3d-nb session"
 VERSION = 1
+_File = tuple[str | None, str | None]  # path and SHA-256, None for a network that never was in a file
 _PARTS = {"volume": dict, "model": dict, "options": dict, "objects": list, "current": str}
 
 
@@ -55,7 +56,7 @@ class Replayed:
 
 def save(session: Session, path: Path) -> Path:
     """Write the session to `path`, whole or not at all."""
-    spec, volume = session.model.spec, session.volume
+    model, volume = session.model, session.volume
     fields = {
         "format": FORMAT,
         "version": VERSION,
@@ -72,10 +73,11 @@ def save(session: Session, path: Path) -> Path:
             "direction": np.ravel(volume.direction).tolist(),
         },
         "model": {
-            "name": spec.name,
-            "architecture": spec.architecture,
-            "sha256": spec.sha256,
-            "source": spec.source,
+            "name": model.spec.name,
+            "architecture": model.spec.architecture,
+            "sha256": model.spec.sha256,
+            "source": model.spec.source,
+            "files": [{"path": str(file.path), "sha256": file.sha256} for file in model.files],
         },
         "options": {"grow": session.grow, "adapt": session.adapt},
         "current": session.current.name,
@@ -126,13 +128,20 @@ def resume(session: Session, path: Path) -> Session:
     return session
 
 
-def replay(path: Path, *, volume: Volume, model: "Model") -> Iterator[Replayed]:
+def replay(path: Path, *, volume: Volume, model: "Model", other_model: bool = False) -> Iterator[Replayed]:
     """Run every object's clicks again and compare the masks, one object at a time.
 
+    Args:
+        path: A file that `save` wrote.
+        volume: The volume that it was made on.
+        model: The model that it was made with.
+        other_model: Take another model than that one too.
+
     Raises:
-        RecordError: The file is no record, is damaged, or was made on another volume.
+        RecordError: The file is no record, is damaged, or was made on another volume or with another model.
     """
-    spec = model.spec
+    if not other_model:
+        _check_model(load(path)["model"], model, path)
     for item in resume(Session(volume, model), path).objects:
         again = item.local
         if item.result is not None:
@@ -140,8 +149,8 @@ def replay(path: Path, *, volume: Volume, model: "Model") -> Iterator[Replayed]:
             again = predictor.predict(item.clicks).mask.without(item.result.spared)
         shared = item.local.count - item.local.without(again).count
         total = item.local.count + again.count
-        made_with = item.result.model if item.result else (spec.name, spec.sha256)
-        note = "" if made_with[1] == spec.sha256 else f"made with another model file ({made_with[0]})"
+        made_with = item.result.model if item.result else ("", model.fingerprint)
+        note = "" if made_with[1] == model.fingerprint else f"made with another model file ({made_with[0]})"
         yield Replayed(item.name, 2 * shared == total, 2 * shared / total if total else 1.0, note)
 
 
@@ -249,6 +258,32 @@ def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
             f"{path.name} was made on {made_on.get('name')} of size {tuple(made_on.get('size', ()))}, but "
             f"{volume.name} of size {volume.size} has other voxels or geometry; open the volume that it was made on."
         )
+
+
+def files_of(made_with: dict[str, Any]) -> list[_File]:
+    """Path and SHA-256 of the files of a record's model, the encoder's first; early records knew only that one."""
+    files = made_with.get("files") or [{"path": made_with.get("source"), "sha256": made_with.get("sha256")}]
+    return [(file.get("path"), file.get("sha256")) for file in files]
+
+
+def _check_model(made_with: dict[str, Any], model: "Model", path: Path) -> None:
+    spec, needed = model.spec, files_of(made_with)
+    present: list[_File] = [(str(file.path), file.sha256) for file in model.files]
+    present = present or [(spec.source, spec.sha256)]
+    compared = present if made_with.get("files") else present[:1]
+    if made_with.get("architecture") == spec.architecture and [f[1] for f in needed] == [f[1] for f in compared]:
+        return
+    raise RecordError(
+        f"{path.name} was made with {_named(made_with.get('name'), needed)}, this is {_named(spec.name, present)}; "
+        "give the same one (--model, and --decoder if there are two files), or ask for another one on purpose "
+        "(--other-model)."
+    )
+
+
+def _named(name: str | None, files: Sequence[_File]) -> str:
+    """A model with its files, e.g. ``FastSAM3D (student.pth, SHA-256 0123456789ab… + turbo.pth, SHA-256 …)``."""
+    told = " + ".join(f"{Path(path).name}, SHA-256 {sha[:12]}…" for path, sha in files if path and sha)
+    return f"{name} ({told})" if told else str(name)
 
 
 def _write(path: Path, text: str) -> Path:

@@ -345,7 +345,6 @@ class Session:
         for other in self.objects:
             if other.locked and other.name != item.name:
                 local = local.without(other.local)
-        spec = self.model.spec
         result = Result(
             local=local,
             trace=self._trace(prediction.cube, clicks[-1].ijk, approach),
@@ -357,7 +356,7 @@ class Session:
             cubes=tuple(piece.cube for piece in prediction.pieces),
             seconds=prediction.seconds,
             embedding_reused=prediction.embedding_reused,
-            model=(spec.name, spec.sha256),
+            model=(self.model.spec.name, self.model.fingerprint),
             grow=self.grow,
             adapt=self.adapt,
             spared=prediction.mask.without(local),

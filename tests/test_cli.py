@@ -121,10 +121,13 @@ def test_a_saved_session_replays_to_the_same_mask(capsys, tmp_path, image, check
     assert run(capsys, *arguments, "--model", checkpoint, "--save", record)[0] == 0
     assert run(capsys, "replay", record, "--model", checkpoint) == (0, "object 1: the same\n", "")
     other = save(tmp_path / "other.pth", weights(seed=7))
-    status, out, err = run(capsys, "replay", record, "--model", other)
+    assert re.search(
+        r"case\.sammed3d\.json was made with \S+ \(\S+, SHA-256 \w{12}…\), this is \S+ \(other\.pth, SHA-256 .*; give",
+        refusal(capsys, "replay", record, "--model", other),
+    )
+    status, out, _ = run(capsys, "replay", record, "--model", other, "--other-model")
     assert status == 1
-    assert re.fullmatch(r"object 1: different, Dice 0\.\d{4}\n", out)
-    assert err.startswith("Warning: the session was made with ")
+    assert re.fullmatch(r"object 1: different, Dice 0\.\d{4} \(made with another model file \(\S+\)\)\n", out)
     moved = image.rename(tmp_path / "moved.nii.gz")
     assert "say where it is with --image" in refusal(capsys, "replay", record, "--model", checkpoint)
     status, out, _ = run(capsys, "replay", record, "--model", checkpoint, "--image", moved)
@@ -163,11 +166,33 @@ def test_replay_opens_the_recorded_series_and_model(capsys, tmp_path, checkpoint
 
 def test_a_record_names_its_model_by_checksum_then_by_file(checkpoint):
     (name, known), *_ = hub.KNOWN.items()
-    assert cli._recorded_model({"name": "mine", "sha256": known.sha256, "source": str(checkpoint)}) == name
-    finetuned = {"name": name, "sha256": "0" * 64, "source": str(checkpoint)}
-    assert cli._recorded_model(finetuned) == str(checkpoint)
+    early = {"name": "mine", "sha256": known.sha256, "source": str(checkpoint)}
+    assert cli._recorded_model(early) == (name, None)
+    finetuned = {"path": str(checkpoint), "sha256": "0" * 64}
+    assert cli._recorded_model({"files": [finetuned]}) == (str(checkpoint), None)
+    published = {"path": "/gone/turbo.pth", "sha256": known.sha256}
+    assert cli._recorded_model({"files": [finetuned, published]}) == (str(checkpoint), name)
     checkpoint.unlink()
-    assert cli._recorded_model(finetuned) is None
+    assert cli._recorded_model({"files": [finetuned, published]}) == (None, None)
+
+
+def test_a_model_of_two_files_replays_with_both_or_is_refused(capsys, tmp_path, image, checkpoint):
+    student = save(tmp_path / "student.pth", encoder_alone())
+    record = tmp_path / "case.json"
+    arguments = ["segment", image, "--click", "25,20,10", "-o", tmp_path / "m.mha", "--save", record]
+    assert run(capsys, *arguments, "--model", student, "--decoder", checkpoint)[0] == 0
+    assert run(capsys, "replay", record) == (0, "object 1: the same\n", "")
+    another = save(tmp_path / "another.pth", weights(seed=7))
+    decoder = ["--model", student, "--decoder", another]
+    assert re.search(
+        rf"was made with FastSAM3D \(student\.pth, .* \+ {checkpoint.name}, .*\), this is .* \+ another\.pth, ",
+        refusal(capsys, "replay", record, *decoder),
+    )
+    assert "different" in run(capsys, "replay", record, *decoder, "--other-model")[1]
+    checkpoint.unlink()
+    sentence = refusal(capsys, "replay", record, "--model", another)
+    assert f"+ {checkpoint.name}, SHA-256" in sentence
+    assert "give the same one (--model, and --decoder if there are two files)" in sentence
 
 
 def test_replay_of_what_is_no_record(capsys, tmp_path, image):

@@ -70,8 +70,10 @@ def test_a_mask_of_another_model_is_told(session: Session, tmp_path: Path) -> No
     other = BallNetwork()
     other.spec = replace(other.spec, name="other", sha256="0" * 64)
     path = session.save(tmp_path / "case.json")
-    notes = [item.note for item in record.replay(path, volume=session.volume, model=model_of(other))]
-    assert notes == ["made with another model file (ball)"] * 2
+    with pytest.raises(RecordError, match=r"case\.json was made with ball, this is other; give the same one .*\.$"):
+        next(record.replay(path, volume=session.volume, model=model_of(other)))
+    replayed = record.replay(path, volume=session.volume, model=model_of(other), other_model=True)
+    assert [item.note for item in replayed] == ["made with another model file (ball)"] * 2
 
 
 def test_resuming_keeps_the_options_unless_told_otherwise(tmp_path: Path) -> None:
