@@ -22,6 +22,7 @@ from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Embedding)
 
 _log = logging.getLogger(__name__)
 
@@ -111,13 +112,7 @@ class Model:
         n = self.spec.cube_size
         if tensor.shape != (1, 1, n, n, n):
             raise ValueError(f"The cube must have the shape {(1, 1, n, n, n)}, got {tuple(tensor.shape)}.")
-        embedding = self._attempt(lambda runner: runner.encode(tensor.to(self.device)))
-        if self.precision == "float16" and not _finite(embedding):
-            with self._lock:
-                if self.precision == "float16":  # another thread may have been first
-                    self._leave_float16()
-            return self.encode(tensor)
-        return embedding
+        return self._in_range(lambda: self._attempt(lambda runner: runner.encode(tensor.to(self.device))))
 
     def decode(self, embedding: Embedding, points: Any, labels: Any, previous: Tensor | None = None) -> Decoded:
         """Answer the clicks.
@@ -144,7 +139,17 @@ class Model:
             logits, quality = runner.decode(self._here(embedding), at, kinds, before)
             return Decoded(logits.float(), quality.float())
 
-        return self._attempt(answer)
+        return self._in_range(lambda: self._attempt(answer))
+
+    def _in_range(self, compute: Callable[[], E]) -> E:
+        """Compute something; once more, in bfloat16, where a number was too large for float16."""
+        computed = compute()
+        if self.precision != "float16" or _finite(computed):
+            return computed
+        with self._lock:
+            if self.precision == "float16":  # another thread may have been first
+                self._leave_float16()
+        return compute()
 
     def _attempt(self, compute: Callable[[Network | Graphs], T]) -> T:
         """Compute something; where memory does not suffice, elsewhere."""
@@ -216,8 +221,8 @@ class Model:
             torch.cuda.empty_cache()
 
 
-def _finite(embedding: Embedding) -> bool:
-    parts = [embedding] if isinstance(embedding, Tensor) else embedding
+def _finite(computed: Embedding) -> bool:
+    parts = [computed] if isinstance(computed, Tensor) else computed
     return all(bool(torch.isfinite(part).all()) for part in parts)
 
 

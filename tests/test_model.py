@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from small_models import STUDENT, TEACHER, encoder_alone, save, weights
+from support import BallNetwork, torso_like
 
-from sammed3d_nb import load_model
+from sammed3d_nb import Session, load_model
 from sammed3d_nb.errors import CheckpointError, DeviceError
 from sammed3d_nb.model import Model, missing, pick_device
 from sammed3d_nb.network.sam_med3d import SamMed3D
@@ -221,6 +222,36 @@ def test_numbers_too_large_for_float16_go_on_in_bfloat16(tmp_path: Path) -> None
     assert isinstance(embedding, torch.Tensor)
     assert isinstance(expected, torch.Tensor)
     assert float((embedding.float() - expected).norm() / expected.norm()) < 0.05
+
+
+class Loud(BallNetwork):
+    """Overflows in float16, where every mask logit would be infinite, and counts its answers."""
+
+    def decode(self, embedding, points, labels, previous=None):  # type: ignore[no-untyped-def]
+        logits, quality = super().decode(embedding.float(), points, labels, previous)
+        self.answers = getattr(self, "answers", 0) + 1
+        return (logits * 1e5).to(self.dtype), quality
+
+    def encode(self, cube: torch.Tensor) -> torch.Tensor:
+        return super().encode(cube.to(self.dtype))
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+
+def test_a_click_too_large_for_float16_is_answered_in_bfloat16() -> None:
+    network = Loud()
+    model = Model(network, torch.device("cpu"), "float16")
+    session = Session(torso_like(), model)
+    result = session.click((110, 100, 30))
+    exact = Session(torso_like(), Model(Loud(), torch.device("cpu"))).click((110, 100, 30))
+    assert len(session.clicks) == 1
+    assert result.mask.any()
+    assert bool((result.mask == exact.mask).mean() > 0.999)
+    assert (model.precision, network.answers) == ("bfloat16", 2)
+    assert model.notes == ["A number was too large for float16: ball goes on in bfloat16."]
+    session.click((112, 100, 30))
+    assert (len(model.notes), network.answers) == (1, 3), "it falls back once"
 
 
 def test_other_errors_are_not_taken_for_missing_memory() -> None:
