@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from support import BallNetwork, BrightNetwork, FullNetwork, TubeNetwork, bright_ball, model_of, torso_like
 
 from sammed3d_nb import Session, UserError, Volume
@@ -348,6 +349,7 @@ def test_a_mask_grows_until_the_volume_ends() -> None:
 class Sized:
     def __init__(self, count: int) -> None:
         self.count = count
+        self.device = torch.device("cpu")
 
     def element_size(self) -> int:
         return 1
