@@ -1,13 +1,8 @@
-import threading
-
 import numpy as np
 import pytest
-import torch
 from support import BallNetwork, BrightNetwork, FullNetwork, TubeNetwork, bright_ball, model_of, torso_like
 
 from sammed3d_nb import Session, UserError, Volume
-from sammed3d_nb.cache import EmbeddingCache
-from sammed3d_nb.cube import Cube
 from sammed3d_nb.errors import ClickError
 
 RADIUS_MM = BallNetwork.RADIUS * 1.5
@@ -341,61 +336,3 @@ def test_a_mask_grows_until_the_volume_ends() -> None:
     alone = session.click((3, 5, 2))
     assert len(alone.cubes) == 1
     assert np.array_equal(alone.mask, alone.cube.bring_home(np.ones((8, 8, 8)), session.volume))
-
-
-# -- the cache ---------------------------------------------------------------------------------------------------
-
-
-class Sized:
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.device = torch.device("cpu")
-
-    def element_size(self) -> int:
-        return 1
-
-    def nelement(self) -> int:
-        return self.count
-
-
-def test_the_least_recently_used_embedding_goes_first() -> None:
-    cache, volume = EmbeddingCache(limit=100), torso_like()
-    cubes = [Cube.at(volume, (90 + n, 100, 30)) for n in range(4)]
-    for cube in cubes[:2]:
-        cache.get(cube, lambda: Sized(40))
-    cache.get(cubes[0], lambda: pytest.fail("it is there"))
-    cache.get(cubes[2], lambda: Sized(40))
-    assert [cube in cache for cube in cubes] == [True, False, True, False]
-    cache.get(cubes[3], lambda: Sized(500))
-    assert [cube in cache for cube in cubes] == [False, False, False, True]
-    held = EmbeddingCache(limit=1, least=3)
-    for cube in cubes:
-        held.get(cube, lambda: Sized(40))
-    assert [cube in held for cube in cubes] == [False, True, True, True]
-
-
-def test_two_threads_encode_a_cube_once() -> None:
-    cache, cube = EmbeddingCache(), Cube.at(torso_like(), CENTRE)
-    started, go, calls = threading.Event(), threading.Event(), []
-
-    def encode() -> Sized:
-        calls.append(1)
-        started.set()
-        assert go.wait(10)
-        return Sized(1)
-
-    threads = [threading.Thread(target=cache.get, args=(cube, encode)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    assert started.wait(10)
-    go.set()
-    for thread in threads:
-        thread.join(10)
-    assert calls == [1]
-
-
-def test_a_failed_encoding_is_tried_again() -> None:
-    cache, cube = EmbeddingCache(), Cube.at(torso_like(), CENTRE)
-    with pytest.raises(ZeroDivisionError):
-        cache.get(cube, lambda: 1 / 0)
-    assert cache.get(cube, lambda: Sized(1))[1] is False
