@@ -60,6 +60,7 @@ def table(app: "App") -> dict[str, Callable[[], object]]:
         "toggle_crosshair": toggle("crosshair"),
         "toggle_cube": toggle("cube"),
         "toggle_smooth": toggle("smooth"),
+        "toggle_preview": lambda: app.change("Drawing in 3D", lambda s: toggle_preview(app, s)),
         "toggle_growing": lambda: toggle_growing(app),
         "save": lambda: app.background("Saving", lambda s: _save(app, s)),
         "export": lambda: app.background("Exporting", lambda s: _export(app, s)),
@@ -79,6 +80,13 @@ def toggle_growing(app: "App") -> None:
     if app.session is not None:
         app.session.grow = not app.session.grow
         app.display.show_growing(app.session.grow)
+
+
+def toggle_preview(app: "App", session: Session) -> None:
+    """Open or close the panel with the masks in 3D."""
+    if not app.preview.open and not any(item.local.count for item in session.objects):
+        raise UserError("There is no mask to show in 3D yet; click on an organ first.")
+    app.preview.toggle()
 
 
 def _select_next(session: Session) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import RLock, Timer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ipywidgets as widgets
 
@@ -22,6 +22,7 @@ from sammed3d_nb.ui.models import DEFAULT, GIVEN, choices, described
 from sammed3d_nb.ui.objects_panel import ObjectsPanel
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
+from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.shortcuts import help_html
 from sammed3d_nb.ui.status import StatusLine, cursor_text
 from sammed3d_nb.ui.toolbar import FIT, DisplayPanel, Toolbar
@@ -97,12 +98,13 @@ class App:
         self.page.observe(guard(lambda change: self.arrange(*change["new"])), names="size")
         self._help = widgets.HTML(help_html(), layout=widgets.Layout(display="none"))
         self._help.add_class("snb-help-panel")
-        side = widgets.VBox([self.objects.widget, self.display.widget, self.chain.widget])
-        side.add_class("snb-side")
-        self._side = side
-        main = widgets.HBox([self.views.widget, side])
+        self.preview = Preview(self._lock, self.status.fail, guard(lambda: self.act("toggle_preview")))
+        self._side = widgets.VBox([self.objects.widget, self.display.widget, self.chain.widget])
+        self._side.add_class("snb-side")
+        main = widgets.HBox([self.views.widget, self._side])
         main.add_class("snb-main")
-        self.widget = widgets.VBox([self.page, self.toolbar.widget, main, self.status.widget, self._help])
+        parts = self.page, self.toolbar.widget, main, self.status.widget, self.preview.widget, self._help
+        self.widget = widgets.VBox(parts)
         self.widget.add_class("sammed3d-app")
         self._actions = actions.table(self)
         self.arrange(1280, 780)
@@ -146,8 +148,7 @@ class App:
             ClickError: As `Session.click`.
         """
         i, j, k = ijk
-        result: Result = self._click((i, j, k), positive, None).result()
-        return result
+        return cast(Result, self._click((i, j, k), positive, None).result())
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until everything asked for so far is done; for notebooks and tests."""
@@ -178,6 +179,7 @@ class App:
             self.session = None
         self._worker.close()
         self.views.release()
+        self.preview.release()
         close_tree(self.widget)
         self.session = None
 
@@ -241,7 +243,6 @@ class App:
 
         self._resting.cancel()
         self._resting = Timer(_REST, rested)
-        self._resting.daemon = True
         self._resting.start()
 
     # -- keeping the screen up to date ---------------------------------------------------------------------------
@@ -274,12 +275,13 @@ class App:
         ]
         self.views.clicks = self._clicks(session)
         result = session.result
-        cubes = () if result is None else result.cubes
+        cubes = result.cubes if result else ()
         self.views.set_cubes([(cube.chain(session.volume).between("cube", "array"), cube.size) for cube in cubes])
         pointer = next((pointer for known, pointer in self._pointers if known is result), None)
         self._set_path(None if result is None else click_path(result, pointer, session.model))
         self.display.show_growing(session.grow)
         self.objects.update(session.objects, session.current, session.volume.spacing)
+        self.preview.update(shown, session.volume)
         self.views.redraw()
 
     def _set_path(self, path: ClickPath | None) -> None:

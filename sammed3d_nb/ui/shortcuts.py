@@ -47,6 +47,7 @@ SHORTCUTS = (
     Shortcut(("h",), "toggle_prompts", "Clicks on or off", DISPLAY),
     Shortcut(("x",), "toggle_crosshair", "Crosshair on or off", DISPLAY),
     Shortcut(("b",), "toggle_cube", "Network's cube on or off", DISPLAY),
+    Shortcut(("d",), "toggle_preview", "Masks in 3D", DISPLAY),
     Shortcut(("i",), "toggle_smooth", "Smooth or blocky voxels", DISPLAY),
     Shortcut(("ctrl+s",), "save", "Save the session", OTHER),
     Shortcut(("ctrl+e",), "export", "Export the masks", OTHER),

@@ -42,6 +42,7 @@ class Toolbar:
         self.undo = self._button("↶ Undo", "undo", "Undo (Ctrl+Z)", on_action)
         self.redo = self._button("↷ Redo", "redo", "Redo (Ctrl+Y)", on_action)
         self.reset = self._button("Clear", "reset", "Clear this object's clicks (Shift+R)", on_action)
+        self.preview = self._button("3D", "toggle_preview", "Masks in 3D (D)", on_action)
         self.save = self._button("Save", "save", "Save the session (Ctrl+S)", on_action)
         self.export = self._button("Export", "export", "Write the masks as NIfTI and download them (Ctrl+E)", on_action)
         self.help = self._button("?", "toggle_help", "Keyboard and mouse (?)", on_action)
@@ -57,6 +58,7 @@ class Toolbar:
                 self.redo,
                 self.reset,
                 spring,
+                self.preview,
                 self.save,
                 self.export,
                 self.help,

@@ -96,6 +96,25 @@ def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_p
     np.testing.assert_array_equal(export(screen, tmp_path / "third.nii.gz"), first)
 
 
+def test_the_mask_turns_in_3d(opened) -> None:
+    screen, geometry, organ = opened
+    screen.look_at(geometry, organ)
+    screen.click("axial", *screen.place(geometry, "axial", organ))
+    screen.page.click("button.snb-toggle_preview")
+    screen.page.wait_for_selector(".snb-preview canvas", state="visible")
+    assert screen.tinted("preview") > 1000, "the mask is seen"
+    before = screen.pixels("preview")
+    x, y = screen.point("preview", 150, 150)
+    screen.page.mouse.move(x, y)
+    screen.page.mouse.down()
+    screen.page.mouse.move(x + 80, y + 30, steps=4)
+    screen.page.mouse.up()
+    assert screen.tinted("preview") > 1000
+    assert (screen.pixels("preview") != before).any(axis=-1).sum() > 1000, "from another side now"
+    screen.page.keyboard.press("d")
+    screen.page.wait_for_selector(".snb-preview", state="hidden")
+
+
 def export(screen: Screen, path: Path) -> np.ndarray:
     """The masks as the browser downloads them, in array order."""
     with screen.page.expect_download() as download:
