@@ -94,6 +94,7 @@ class Trainer:
             self.next_click = torch.compile(next_click, dynamic=False)
             self.disturb = torch.compile(disturb, dynamic=False)
         self.count = 0
+        self.skipped = torch.zeros((), device=device)
         self.inputs: dict[str, Tensor] = {}
         self.graphs: list[tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]] = []
 
@@ -150,6 +151,17 @@ class Trainer:
                 flat, figures = self.gradients(self.inputs, clicks, learn)
             pool = graph.pool()
             self.graphs.append((graph, flat, figures))
+        for graph, flat, _ in self.graphs:
+            graph.replay()
+            parts = zip(self.names, flat.split([w.numel() for w in self.master]), strict=True)
+            broken = [name for name, part in parts if not bool(part.isfinite().all())]
+            if broken or not bool(flat.any()):
+                print(
+                    f"recorded gradients are not usable, going on without graphs: {broken[:8] or 'all zero'}",
+                    flush=True,
+                )
+                self.graphs = []
+                return
 
     def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, Tensor]:
         """One step over a batch of cubes with k objects each."""
@@ -171,6 +183,7 @@ class Trainer:
             dist.all_reduce(flat)
             flat /= self.world
         norm = flat.norm()
+        self.skipped += ~(norm.isfinite() & (norm > 0))
         flat *= torch.where(norm.isfinite(), (1.0 / norm.clamp(min=1.0)), torch.zeros_like(norm))
         flat.nan_to_num_(0.0, 0.0, 0.0)
         for master, grad in zip(self.master, flat.split([w.numel() for w in self.master]), strict=True):
@@ -246,6 +259,7 @@ def main() -> None:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cuda.enable_cudnn_sdp(False)  # its backward is under suspicion inside CUDA graphs (LOG.md)
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -298,12 +312,17 @@ def main() -> None:
             values = {name: round(float(value), 4) for name, value in figures.items()}
             each = (time.time() - first) / max(1, trainer.count - 20)
             values |= {"step": trainer.count, "s": round(elapsed, 1), "lr": rate, "each": round(each, 4),
-                       "data": round(waited / max(1, trainer.count - 20), 4)}  # fmt: skip
+                       "data": round(waited / max(1, trainer.count - 20), 4),
+                       "skipped": int(trainer.skipped)}  # fmt: skip
             if cuda:
                 values["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
             log.write(json.dumps(values) + "\n")
             log.flush()
             print(values, flush=True)
+            if trainer.skipped > 5 + 0.1 * trainer.count:
+                raise RuntimeError(
+                    f"{int(trainer.skipped)} of {trainer.count} steps had no usable gradient; nothing is learned"
+                )
         if rank == 0 and trainer.count % 400 == 0:
             save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
     if rank == 0:
