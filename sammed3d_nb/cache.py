@@ -14,7 +14,7 @@ from typing import Any
 
 from sammed3d_nb.cube import Cube
 
-LIMIT_BYTES = 512 * 2**20
+LIMIT_BYTES = 256 * 2**20
 IDLE_SECONDS = 600.0
 
 

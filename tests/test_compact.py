@@ -77,6 +77,30 @@ def test_many_cubes_and_objects_at_once_give_what_each_gives_alone(network):
             torch.testing.assert_close(together[row], alone[0], atol=2e-3, rtol=1e-3)
 
 
+def test_what_clicks_are_compared_with_is_kept_for_the_cube_in_use_alone(network):
+    points, labels = torch.tensor([[32.0, 32, 32], [40.0, 30, 20]]), torch.tensor([1, 0])
+    with torch.no_grad():
+        first, other = (network.encode(torch.randn(1, 1, 64, 64, 64)) for _ in range(2))
+        fresh, _ = network.decode(first, points, labels)
+        again, _ = network.decode(first, points, labels)
+        elsewhere, _ = network.decode(other, points, labels)
+        back, _ = network.decode(first, points, labels)
+    assert torch.equal(fresh, again)
+    assert torch.equal(fresh, back)
+    assert not torch.equal(fresh, elsewhere)
+    del first
+    assert network._keys is None  # no cube outlives its embedding
+
+
+def test_every_weight_learns_although_memory_is_written_twice():
+    network = Compact(SMALL).train()
+    points, labels = torch.rand(4, 2, 3) * 63, torch.tensor([[1, 0], [1, 1], [1, -1], [1, 0]])
+    features = network.encoder(torch.randn(2, 1, 64, 64, 64))
+    logits, quality = network.answer(features, points, labels, torch.randn(4, 1, 64, 64, 64))
+    (logits.square().mean() + quality.sum()).backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
+
+
 def test_the_previous_mask_and_a_negative_click_change_the_answer(network):
     cube, first = torch.randn(1, 1, 64, 64, 64), torch.tensor([[32.0, 32, 32]])
     logits, _ = decode(network, cube, first, torch.tensor([1]))

@@ -50,22 +50,32 @@ def describe_clicks(
 
     centres = where * cells - 0.5
     bright = brightness.flatten(1).to(image.dtype)
-    gaps = share(bright[:, None], -clicked[:, :, None].to(image.dtype))  # (b·k, m, (n/2)³)
-    cosines = compare(keys[0], fine)  # (b·k, g, m, (n/2)³)
-    coarse_cosines = compare(keys[1], coarse)
     maps, likeness = [], []
     for chosen in (positive, negative):
+        some = _compared(chosen)
+        away = ~chosen[:, some]
         maps.append(bells(centres, chosen, cells).to(image.dtype))
-        gap = (gaps.abs() + torch.where(chosen, 0.0, FAR)[:, :, None].to(image.dtype)).amin(1, keepdim=True)
-        maps += [(-(gap / width).square()).exp() for width in LIKENESS]
-        away = torch.where(chosen, 0.0, -3.0)[:, None, :, None].to(image.dtype)
-        maps.append((cosines + away).amax(2).clamp(min=-1))
-        likeness.append((coarse_cosines + away).amax(2).clamp(min=-1))
+        gaps = share(bright[:, None], -clicked[:, some, None].to(image.dtype)).abs_()  # (b·k, m, (n/2)³)
+        gap = gaps.add_((FAR * away[:, :, None]).to(image.dtype)).amin(1, keepdim=True)
+        maps += [(gap / width).square_().neg_().exp_() for width in LIKENESS]
+        minus = (-3.0 * away[:, None, :, None]).to(image.dtype)
+        maps.append(compare(keys[0], fine[:, some]).add_(minus).amax(2).clamp(min=-1))  # (b·k, g, (n/2)³)
+        likeness.append(compare(keys[1], coarse[:, some]).add_(minus).amax(2).clamp(min=-1))
     reference = (clicked * positive).sum(1) / positive.sum(1).clamp(min=1)
     reference = -reference[:, None].to(image.dtype)
     prompt = torch.cat([*maps, share(bright, reference)[:, None], before.mean(-1).flatten(1)[:, None]], dim=1)
     detail = torch.cat([share(image, reference[:, :, None, None, None]), before], dim=-1)
     return prompt, torch.cat(likeness, dim=1), detail
+
+
+def _compared(chosen: Tensor) -> Tensor | slice:
+    """Which clicks to compare with for the maps of the chosen ones, (b·k, m): in a batch all, the others masked.
+
+    Of a single object only the chosen ones (or, masked, any one): half the work of a click.
+    """
+    if len(chosen) > 1:
+        return slice(None)
+    return chosen[0] if chosen.any() else slice(0, 1)
 
 
 def prompt_channels(groups: int) -> int:

@@ -23,7 +23,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, d, h, w, c), the same."""
-        return x + convolve(activate(x), self.weight, self.bias)
+        return convolve(activate(x), self.weight, self.bias).add_(x)
 
 
 class Attention(nn.Module):
@@ -80,7 +80,7 @@ def norm(x: Tensor) -> Tensor:
 
 def activate(x: Tensor) -> Tensor:
     """Normalise (not on the finest grid, where it would cost more than the convolutions), then bend."""
-    return relu(x if x.shape[1] >= 64 else norm(x))
+    return relu(x) if x.shape[1] >= 64 else norm(x).relu_()
 
 
 def project(maps: Tensor, layer: nn.Linear, like: Tensor) -> Tensor:
@@ -100,6 +100,12 @@ def share(of_cube: Tensor, of_object: Tensor) -> Tensor:
     b = len(of_cube)
     objects: Tensor = of_object.unflatten(0, (b, -1))
     return (of_cube[:, None] + objects).flatten(0, 1)
+
+
+def add_shared(of_object: Tensor, of_cube: Tensor) -> Tensor:
+    """As `share`, into the objects' own memory: taking 16 MB from the system costs a CPU more than the sum."""
+    of_object.unflatten(0, (len(of_cube), -1)).add_(of_cube[:, None])
+    return of_object
 
 
 def gather_cells(x: Tensor) -> Tensor:
