@@ -67,6 +67,18 @@ def test_the_loss_prefers_the_right_mask_and_ignores_what_lies_outside():
     assert values[2] > values[0] + 0.5
 
 
+def test_a_step_without_a_usable_gradient_is_counted():
+    args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
+    trainer = train.Trainer(args, torch.device("cpu"), 1)
+    flat = torch.ones(sum(w.numel() for w in trainer.master))
+    trainer.update(flat.clone(), 1e-3)
+    assert trainer.skipped == 0
+    trainer.update(torch.full_like(flat, torch.nan), 1e-3)
+    trainer.update(torch.zeros_like(flat), 1e-3)
+    assert trainer.skipped == 2
+    assert all(w.isfinite().all() for w in trainer.master)
+
+
 def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
     args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
     trainer = train.Trainer(args, torch.device("cpu"), 1)
@@ -75,8 +87,9 @@ def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
     truth = square[None] < 18**2
     image = truth[:, None].float() - 0.5 + 0.05 * torch.randn(1, 1, 64, 64, 64)
     batch = {"cubes": image, "masks": truth, "valid": torch.ones_like(truth)}
-    losses = [float(trainer.step(batch, 2e-3)["loss1"]) for _ in range(12)]
-    assert np.mean(losses[-3:]) < 0.9 * losses[0]
+    losses = [float(trainer.step(batch, 2e-3)["loss1"]) for _ in range(18)]
+    assert np.median(losses[-7:]) < 0.9 * losses[0]  # now and then the first click is a sloppy one
+    assert trainer.skipped == 0
     path = tmp_path / "compact.safetensors"
     train.save(path, trainer.state(), steps="12")
     again = train.Trainer(argparse.Namespace(**vars(args) | {"resume": path}), torch.device("cpu"), 1)
