@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from training import cases, clicks, scenes, train
+from training import cases, clicks, lesions, scenes, train
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,18 @@ def test_a_cube_holds_its_objects_and_nothing_outside_the_volume():
     assert cut.cube.isfinite().all()
     assert cut.masks.shape == (3, 48, 48, 48)
     assert not (cut.masks & ~cut.valid).any()
+
+
+def test_a_pasted_lesion_is_where_the_image_changed():
+    image, valid = 100 * torch.randn(48, 48, 48), torch.zeros(48, 48, 48, dtype=torch.bool)
+    valid[:, :, :32] = True
+    found = None
+    while found is None:
+        found = lesions.paste(image, valid)
+    changed = (found[0] - image).abs()
+    assert 60 <= found[1].sum() < valid.sum()
+    assert not (found[1] & ~valid).any()
+    assert changed[found[1]].mean() > 10 * changed[valid & ~found[1]].mean()
 
 
 def test_simulated_clicks_lie_in_the_largest_error():

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from sammed3d_nb.network.normalise import normalise
+from training.lesions import paste
 from training.render import draw, scan
 from training.scenes import body, chance, medley, smooth_noise, uniform
 
@@ -21,6 +22,9 @@ CROP = 43
 WEIGHTS = {"body": 0.46, "medley": 0.13, "sarcoma": 0.20, "map": 0.09, "atlas": 0.04, "hippocampus": 0.08}
 LABELLED = {"sarcoma": 0.4, "atlas": 0.35, "hippocampus": 1.0, "map": 1.0, "body": 1.0, "medley": 1.0}
 """How often an object comes from the first labelling (people's) and not from a pseudo-labelling."""
+
+PASTED = {"sarcoma": 0.3, "atlas": 0.4, "hippocampus": 0.1, "map": 0.3, "body": 0.1, "medley": 0.0}
+"""How often a lesion is pasted into a cube."""
 
 
 @dataclass
@@ -126,8 +130,13 @@ def frame(case: Case, spacing: float, centre: Tensor, n: int, device: torch.devi
     return torch.einsum("ij,jabc->iabc", matrix.to(device), at) + centre.to(device)[:, None, None, None]
 
 
-def cut(case: Case, k: int, device: torch.device, n: int = 128, spacing: float | None = None) -> Cut | None:
-    """A random cube round a random object, with k objects to segment; ``None`` when chance gave nothing."""
+def cut(
+    case: Case, k: int, device: torch.device, n: int = 128, spacing: float | None = None, *, pasted: bool = True
+) -> Cut | None:
+    """A random cube round a random object, with k objects to segment, sometimes one of them a pasted lesion.
+
+    ``None`` when chance gave nothing.
+    """
     rows = [i for i, ids in enumerate(case.ids) if ids]
     pseudo = [i for i in rows if i > 0]
     row = 0 if chance(LABELLED[case.kind]) or not pseudo else pseudo[int(torch.randint(len(pseudo), ()))]
@@ -206,14 +215,19 @@ def cut(case: Case, k: int, device: torch.device, n: int = 128, spacing: float |
         assert case.table is not None
         raw = case.table[case.image.long()][None, None]
         image = grid_sample(raw, grid, mode, "border", align_corners=True)[0, 0]
-        image = scan(image, synthetic=False)
     else:
         assert case.materials is not None
         index = at.round().long()
         for axis in range(3):
             index[axis].clamp_(0, size[axis] - 1)
         materials = case.materials[index[0], index[1], index[2]]
-        image = scan(draw(materials, case.classes), synthetic=True)
+        image = draw(materials, case.classes)
+    if pasted and chance(PASTED[case.kind]):
+        found = paste(image, valid)
+        if found is not None:
+            image = found[0]
+            masks[int(torch.randint(k, ()))] = found[1]
+    image = scan(image, synthetic=case.image is None)
     cube = normalise("equalised", image * valid)
     return Cut(cube[None], masks, valid, spacing, case.kind)
 

@@ -210,7 +210,7 @@ def check(network: Compact, source: Source, k: int = 4, clicks: int = 5) -> dict
     torch.manual_seed(7)
     found: dict[str, list[list[float]]] = {}
     for case in source.held_out[:18]:
-        got = cut(case, 1, device, source.n, spacing=1.0 if case.kind == "hippocampus" else 1.5)
+        got = cut(case, 1, device, source.n, spacing=1.0 if case.kind == "hippocampus" else 1.5, pasted=False)
         if got is None:
             continue
         features = network.encoder(got.cube[None].to(dtype))
