@@ -4,6 +4,7 @@ A page that is left open keeps its kernel, so what lies in a GPU's memory is let
 encode a cube again takes a GPU milliseconds. A CPU's memory is kept.
 """
 
+import contextlib
 import threading
 import time
 import weakref
@@ -85,8 +86,10 @@ class EmbeddingCache:
             )
         import torch
 
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # what was let go goes back to the GPU's other users
+        with contextlib.suppress(RuntimeError):  # another thread may be recording a CUDA graph: then it stays reserved
+            for accelerator in (torch.cuda, torch.mps):
+                if accelerator.is_available():
+                    accelerator.empty_cache()  # what was let go goes back to the GPU's other users
         return None
 
 

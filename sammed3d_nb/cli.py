@@ -240,7 +240,9 @@ def _replay(options: argparse.Namespace) -> int:
 
     fields = record.load(options.record)
     made_on, made_with = fields["volume"], fields["model"]
-    image = options.image or made_on["path"] or made_on["name"]
+    image = options.image or made_on.get("path") or made_on.get("name")
+    if image is None:
+        raise UserError(f"{options.record.name} does not say which image it was made on; say where it is with --image.")
     if not Path(image).exists() and image not in SAMPLES:
         raise UserError(f"The image {image} of {options.record.name} is gone; say where it is with --image.")
     volume = _open(image, options.series or made_on.get("series"))
@@ -259,7 +261,7 @@ def _replay(options: argparse.Namespace) -> int:
 def _recorded_model(made_with: dict[str, Any]) -> tuple[str | None, str | None]:
     """The model and decoder of a record: known ones by their checksum, else the files they were.
 
-    Where one is gone, None for the default, which `record.replay` takes only if it is the same one.
+    Where one is gone, None: of the first file for the default, which `record.replay` takes only if it is the same one.
     """
     from sammed3d_nb.hub import KNOWN
     from sammed3d_nb.record import files_of
@@ -267,7 +269,7 @@ def _recorded_model(made_with: dict[str, Any]) -> tuple[str | None, str | None]:
     names = {known.sha256: name for name, known in KNOWN.items()}
     files = files_of(made_with)
     found = [names.get(sha or "") or (path if path and Path(path).is_file() else None) for path, sha in files]
-    return (None, None) if None in found else (found[0], found[1] if len(found) > 1 else None)
+    return found[0], found[1] if len(found) > 1 and found[0] is not None else None
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -276,6 +278,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     if options.csv is not None:
         launch.check_folder(options.csv.parent)
+        if options.csv.is_dir():
+            raise UserError(f"--csv {options.csv} is a folder; give the name of a file to write.")
     model = None if options.baseline else _load(options, options.model)
     lines = run(
         options.folders,

@@ -162,7 +162,7 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
     rng = np.random.default_rng([seed, label])
     truth = case.labels == label
     spacing = case.volume.spacing[::-1]
-    name = case.name_of(label)
+    name = case.unique_names[label]
     ml = float(truth.sum() * np.prod(case.volume.spacing) / 1000)
     clicker.reset()
     voxel, positive = deepest(truth, spacing, rng), True

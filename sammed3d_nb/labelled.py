@@ -1,8 +1,10 @@
 """Labelled cases: volumes with a label map on their grid, told apart by names that no two share."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ class LabelledCase:
         name: What to call it.
         volume: The volume.
         labels: (z, y, x) integers, 0 is background.
-        names: Of the labels, as they were given; `name_of` tells equal ones apart.
+        names: Of the labels, as they were given; `unique_names` tells equal ones apart.
     """
 
     name: str
@@ -53,7 +55,16 @@ class LabelledCase:
                 f"{folder} cannot be evaluated: the image has {volume.size} voxels and the label map {labels.size}; "
                 f"both must lie on one grid."
             )
+        ends = np.vstack([np.zeros(3), np.diag(np.array(volume.size) - 1)])
+        apart = float(np.linalg.norm(volume.voxel_to_ras(ends) - labels.voxel_to_ras(ends), axis=1).max())
+        if apart > 0.5 * min(volume.spacing):
+            raise UserError(
+                f"{folder} cannot be evaluated: image and label map lie up to {apart:.1f} mm apart; both must lie on "
+                f"one grid."
+            )
         values = np.rint(labels.array).astype(np.int32)
+        if values.min() < 0:
+            raise UserError(f"{label} holds the label {values.min()}; labels are whole numbers from 0, the background.")
         try:
             known = json.loads(info.read_text(encoding="utf-8")).get("labels", {}) if info.is_file() else {}
             names = {int(value): str(entry["name"]) for value, entry in known.items() if entry.get("name")}
@@ -64,13 +75,15 @@ class LabelledCase:
             ) from error
         return cls(name or folder.resolve().name, volume, values, names)
 
-    def name_of(self, label: int) -> str:
-        """The label's name, followed by its number where another label has the same name or it has none."""
-        name = self.names.get(label)
-        if name is None:
-            return f"label {label}"
-        shared = any(other == name for value, other in self.names.items() if value != label)
-        return f"{name} ({label})" if shared else name
+    @cached_property
+    def unique_names(self) -> dict[int, str]:
+        """Of every label: its name, followed by its number where another one has the same; "label 7" if it has none."""
+        labels = sorted({*self.names, *np.unique(self.labels).tolist()} - {0})
+        names = {label: self.names.get(label, f"label {label}") for label in labels}
+        while len(set(names.values())) < len(names):
+            times = Counter(names.values())
+            names = {label: f"{name} ({label})" if times[name] > 1 else name for label, name in names.items()}
+        return names
 
 
 def cases_in(folders: Sequence[Path]) -> dict[str, Path]:

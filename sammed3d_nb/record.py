@@ -108,7 +108,20 @@ def load(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in _PARTS.items() if not isinstance(fields.get(name), kind)]
     if wrong:
         raise RecordError(f"{path.name} is damaged (no {', '.join(wrong)}); take an older copy of it.")
+    if not _told(fields["volume"], "path", "name", "series") or not _told_model(fields["model"]):
+        raise RecordError(f"{path.name} is damaged (its volume or model is no text); take an older copy of it.")
     return fields
+
+
+def _told(part: Any, *names: str) -> bool:
+    """Whether these fields are text or not there."""
+    return isinstance(part, dict) and all(isinstance(part.get(name) or "", str) for name in names)
+
+
+def _told_model(part: dict[str, Any]) -> bool:
+    files = part.get("files") or []
+    named = _told(part, "name", "architecture", "source", "sha256")
+    return named and isinstance(files, list) and all(_told(file, "path", "sha256") for file in files)
 
 
 def resume(session: Session, path: Path) -> Session:
@@ -150,7 +163,8 @@ def replay(path: Path, *, volume: Volume, model: "Model", other_model: bool = Fa
         shared = item.local.count - item.local.without(again).count
         total = item.local.count + again.count
         made_with = item.result.model if item.result else ("", model.fingerprint)
-        note = "" if made_with[1] == model.fingerprint else f"made with another model file ({made_with[0]})"
+        same = made_with[1] in (model.fingerprint, model.spec.sha256)  # early records knew only the encoder's
+        note = "" if same else f"made with another model file ({made_with[0]})"
         yield Replayed(item.name, 2 * shared == total, 2 * shared / total if total else 1.0, note)
 
 
@@ -262,7 +276,10 @@ def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
 
 def files_of(made_with: dict[str, Any]) -> list[_File]:
     """Path and SHA-256 of the files of a record's model, the encoder's first; early records knew only that one."""
-    files = made_with.get("files") or [{"path": made_with.get("source"), "sha256": made_with.get("sha256")}]
+    files = made_with.get("files")
+    if not files:
+        first = (made_with.get("source") or "").split(" + ")[0] or None
+        files = [{"path": first, "sha256": made_with.get("sha256")}]
     return [(file.get("path"), file.get("sha256")) for file in files]
 
 
@@ -283,7 +300,7 @@ def _check_model(made_with: dict[str, Any], model: "Model", path: Path) -> None:
 def _named(name: str | None, files: Sequence[_File]) -> str:
     """A model with its files, e.g. ``FastSAM3D (student.pth, SHA-256 0123456789ab… + turbo.pth, SHA-256 …)``."""
     told = " + ".join(f"{Path(path).name}, SHA-256 {sha[:12]}…" for path, sha in files if path and sha)
-    return f"{name} ({told})" if told else str(name)
+    return f"{name or 'a model'} ({told})" if told else name or "an unnamed model"
 
 
 def _write(path: Path, text: str) -> Path:

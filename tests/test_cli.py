@@ -174,6 +174,8 @@ def test_a_record_names_its_model_by_checksum_then_by_file(checkpoint):
     assert cli._recorded_model({"files": [finetuned, published]}) == (str(checkpoint), name)
     checkpoint.unlink()
     assert cli._recorded_model({"files": [finetuned, published]}) == (None, None)
+    here = {"path": __file__, "sha256": "1" * 64}
+    assert cli._recorded_model({"files": [here, finetuned]}) == (__file__, None), "its decoder may be given"
 
 
 def test_a_model_of_two_files_replays_with_both_or_is_refused(capsys, tmp_path, image, checkpoint):
@@ -293,6 +295,7 @@ def test_evaluate(capsys, tmp_path, image, checkpoint):
         table.unlink()
     (tmp_path / "empty").mkdir()
     assert "holds no labelled case" in refusal(capsys, "evaluate", tmp_path / "empty", "--baseline")
+    assert "is a folder; give the name of a file" in refusal(capsys, "evaluate", case, "--baseline", "--csv", tmp_path)
     assert "'0' is no number of clicks" in refusal(capsys, "evaluate", case, "--clicks", "0")
 
 

@@ -180,8 +180,24 @@ def test_a_case_is_named_by_as_much_of_its_path_as_is_needed_and_taken_once(tmp_
 
 
 def test_labels_without_a_name_are_called_by_their_number(case):
-    labelled = LabelledCase.read(case)
-    assert [labelled.name_of(label) for label in (1, 2, 7)] == ["liver", "rib_left_1", "label 7"]
+    read = LabelledCase.read(case)
+    named = {2: "label 7", 1: "liver"}
+    labelled = LabelledCase("x", read.volume, np.where(read.labels == 0, 7, read.labels), named)
+    assert labelled.unique_names == {1: "liver", 2: "label 7 (2)", 7: "label 7 (7)"}
+    tangled = LabelledCase("x", read.volume, read.labels, {1: "liver", 2: "liver", 5: "liver (2)"})
+    assert len(set(tangled.unique_names.values())) == 3
+
+
+def test_a_label_map_on_another_grid_or_below_zero_is_refused(case):
+    label = sitk.ReadImage(str(case / "label.nii.gz"))
+    label.SetSpacing((1.0, 1.0, 2.5))
+    sitk.WriteImage(label, str(case / "label.nii.gz"))
+    with pytest.raises(UserError, match=r"lie up to 9\.5 mm apart; both must lie on one grid\."):
+        LabelledCase.read(case)
+    label.SetSpacing((1.0, 1.0, 2.0))
+    sitk.WriteImage(sitk.Cast(label, sitk.sitkInt16) - 1, str(case / "label.nii.gz"))
+    with pytest.raises(UserError, match="holds the label -1; labels are whole numbers from 0"):
+        LabelledCase.read(case)
 
 
 def test_what_is_no_case_is_refused_in_one_sentence(case, tmp_path):

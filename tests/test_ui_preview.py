@@ -90,6 +90,23 @@ def test_the_panel_opens_follows_the_masks_and_closes(app) -> None:
     app.act("toggle_preview")
     app.wait()
     assert not app.preview.open
+    app.change("Hiding", lambda s: s.show("object 2", False)).result()
+    app.act("toggle_preview")
+    app.wait()
+    assert not app.preview.canvas.figure.axes[0].collections, "all are hidden"
+
+
+def test_a_surface_that_fails_does_not_hide_the_click(app, monkeypatch) -> None:
+    app.click(VOXEL)
+    app.act("toggle_preview")
+    app.wait()
+    monkeypatch.setattr("sammed3d_nb.ui.preview.surface", lambda *_: 1 / 0)
+    redrawn = []
+    monkeypatch.setattr(app.views, "redraw", lambda: redrawn.append(True))
+    assert app.click((100, 100, 30)).volume_ml > 0
+    app.wait()
+    assert redrawn
+    assert "ZeroDivisionError" in app.status.message or "zero" in app.status.message
 
 
 def test_closing_the_app_releases_the_panels_figure() -> None:

@@ -250,6 +250,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
+    if args.cubes * args.k < 2:
+        parser.error("a batch holds two objects at least: raise --cubes or --k")
     began = time.time()
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     cuda = torch.cuda.is_available()
@@ -286,11 +288,12 @@ def main() -> None:
     ahead = Ahead(source, args.cubes, args.k, args.cutters)
     done: list[torch.cuda.Event] = []
     while trainer.count < args.steps:
-        elapsed = time.time() - began
-        stop = torch.tensor([float(elapsed > args.seconds)], device=device)
-        if world > 1 and trainer.count % 10 == 0:
-            dist.broadcast(stop, 0)
-        if (trainer.count % 10 == 0 or world == 1) and stop.item():
+        if trainer.count % 10 == 0:  # rank 0's clock counts: all learn at one rate and stop at one step
+            clock = torch.tensor([time.time() - began], device=device)
+            if world > 1:
+                dist.broadcast(clock, 0)
+            elapsed = float(clock)
+        if elapsed > args.seconds:
             break
         progress = args.start + (args.to - args.start) * min(1.0, elapsed / args.seconds)
         rate = args.lr * min(1.0, (trainer.count + 1) / 100)
@@ -298,8 +301,8 @@ def main() -> None:
         mark = time.time()
         batch = ahead.next()
         waited += time.time() - mark
-        if args.profile and trainer.count == 12 and rank == 0:
-            profile(trainer, batch)
+        if args.profile and trainer.count == 12:
+            profile(trainer, batch, show=rank == 0)
         figures = trainer.step(batch, rate)
         if cuda:  # stay two steps ahead of the GPU, not more
             done.append(torch.cuda.Event())
@@ -313,18 +316,19 @@ def main() -> None:
             each = (time.time() - first) / max(1, trainer.count - 20)
             values |= {"step": trainer.count, "s": round(elapsed, 1), "lr": rate, "each": round(each, 4),
                        "data": round(waited / max(1, trainer.count - 20), 4),
-                       "skipped": int(trainer.skipped)}  # fmt: skip
+                       "skipped": int(trainer.skipped), "scenes": drawers.taken if drawers else 0}  # fmt: skip
             if cuda:
                 values["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
             log.write(json.dumps(values) + "\n")
             log.flush()
             print(values, flush=True)
-            if trainer.skipped > 5 + 0.1 * trainer.count:
-                raise RuntimeError(
-                    f"{int(trainer.skipped)} of {trainer.count} steps had no usable gradient; nothing is learned"
-                )
+        if trainer.count % 25 == 0 and trainer.skipped > 5 + 0.1 * trainer.count:
+            raise RuntimeError(
+                f"{int(trainer.skipped)} of {trainer.count} steps had no usable gradient; nothing is learned"
+            )
         if rank == 0 and trainer.count % 400 == 0:
             save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
+    ahead.stop()
     if rank == 0:
         save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
         torch._foreach_copy_([w.data for w in trainer.weights], trainer.average)
@@ -336,15 +340,16 @@ def main() -> None:
         dist.destroy_process_group()
 
 
-def profile(trainer: Trainer, batch: dict[str, Tensor]) -> None:
-    """Print where a step's time goes."""
+def profile(trainer: Trainer, batch: dict[str, Tensor], *, show: bool) -> None:
+    """Print where a step's time goes; all ranks take the step."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
     with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
         trainer.step(batch, 0.0)
         torch.cuda.synchronize()
-    print(trace.key_averages().table(sort_by="self_cuda_time_total", row_limit=28, max_name_column_width=60))
+    if show:
+        print(trace.key_averages().table(sort_by="self_cuda_time_total", row_limit=28, max_name_column_width=60))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Encoder(nn.Module):
     def keys(self, features: Features) -> tuple[Tensor, Tensor]:
         """The features in which clicked places are compared, at 64³ and 16³: (b, g, cells, c).
 
-        Worked out at every click: stored, they would double the embedding.
+        Kept for the cube in use only (`Compact`): stored with each embedding, they would double it.
         """
         fine = unit(self.fine_keys(features.fine), self.groups)
         return fine, unit(self.coarse_keys(norm(features.coarse)), self.groups)
@@ -207,7 +207,8 @@ class Compact(Network):
         return kept[1]
 
     def _forget_keys(self, gone: "weakref.ref[Tensor]") -> None:
-        if self._keys is not None and self._keys[0] is gone:
+        kept = self._keys
+        if kept is not None and kept[0] is gone:
             self._keys = None
 
     def answer(

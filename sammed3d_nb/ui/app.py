@@ -131,10 +131,11 @@ class App:
 
         def job() -> None:
             model = load_model(source)
-            if self.session is not None:
-                self.session.set_model(model)
+            session = self.session
+            if session is not None:
+                session.set_model(model)
             self._model, self._source, self._notes = model, source, 0
-            if self.session is None and self._wanted is not None:
+            if session is None and self._wanted is not None:
                 self._open(self._wanted)
             else:
                 self._say(f"{described(model)} answers now.")
@@ -176,7 +177,7 @@ class App:
         """Stop the background thread and close every widget and figure."""
         with self._lock:
             self._resting.cancel()
-            self.session = None
+            self.session = self._wanted = None  # a job that still runs opens nothing more
         self._worker.close()
         self.views.release()
         self.preview.release()
@@ -281,7 +282,6 @@ class App:
         self._set_path(None if result is None else click_path(result, pointer, session.model))
         self.display.show_growing(session.grow)
         self.objects.update(session.objects, session.current, session.volume.spacing)
-        self.preview.update(shown, session.volume)
         self.views.redraw()
 
     def _set_path(self, path: ClickPath | None) -> None:
@@ -377,6 +377,7 @@ class App:
             finally:
                 with self._lock:
                     self._refresh()
+                self._guarded(self.preview.update)(self.session)
 
         return run
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed3d_nb.objects import SegmentedObject
 from sammed3d_nb.region import LocalMask
+from sammed3d_nb.session import Session
 from sammed3d_nb.ui.canvas import ViewCanvas
 from sammed3d_nb.ui.view import BACKGROUND
 from sammed3d_nb.volume import Volume
@@ -67,7 +67,7 @@ class Preview:
 
     def __init__(self, lock: RLock, on_error: Callable[[Exception], None], on_close: Callable[[], None]) -> None:
         self._lock, self._on_error = lock, on_error
-        self._drawn: list[tuple[LocalMask, str]] = []
+        self._drawn: list[tuple[LocalMask, str]] | None = None
         self._surfaces: dict[tuple[LocalMask, int], NDArray[np.float64]] = {}  # by mask and most triangles
         self.canvas: ViewCanvas | None = None
         close = widgets.Button(description="✕", tooltip="Close (D)", layout=widgets.Layout(width="26px"))
@@ -84,20 +84,24 @@ class Preview:
 
     def toggle(self) -> None:
         """Open or close the panel; `update` fills it."""
-        self._drawn, self._surfaces = [], {}  # a closed panel holds no masks
+        self._drawn, self._surfaces = None, {}  # a closed panel holds no masks
         self.widget.layout.display = "none" if self.open else "flex"
 
-    def update(self, objects: Sequence[SegmentedObject], volume: Volume) -> None:
-        """Show these objects' masks, if the panel is open and does not show them already."""
-        wanted = [(item.local, item.colour) for item in objects if item.local.count]
-        if self.open and wanted != self._drawn:
-            most = MOST_TRIANGLES // max(len(wanted), 1)
-            known, self._surfaces = self._surfaces, {}
-            for mask, _ in wanted:
-                found = known.get((mask, most))
-                self._surfaces[mask, most] = surface(mask, volume, most) if found is None else found
+    def update(self, session: Session | None) -> None:
+        """Show the session's visible masks, if the panel is open and does not show them already."""
+        if session is None or not self.open:
+            return
+        wanted = [(item.local, item.colour) for item in session.objects if item.visible and item.local.count]
+        if wanted == self._drawn:
+            return
+        most = MOST_TRIANGLES >> max(len(wanted) - 1, 0).bit_length()  # seldom another one, for all are made anew then
+        known, self._surfaces = self._surfaces, {}
+        for mask, _ in wanted:
+            found = known.get((mask, most))
+            self._surfaces[mask, most] = surface(mask, session.volume, most) if found is None else found
+        with self._lock:  # not before: the views go on meanwhile
             self._draw([(self._surfaces[mask, most], colour) for mask, colour in wanted])
-            self._drawn = wanted
+        self._drawn = wanted
 
     def release(self) -> None:
         """Close the figure."""
