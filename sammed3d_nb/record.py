@@ -163,8 +163,7 @@ def replay(path: Path, *, volume: Volume, model: "Model", other_model: bool = Fa
         shared = item.local.count - item.local.without(again).count
         total = item.local.count + again.count
         made_with = item.result.model if item.result else ("", model.fingerprint)
-        same = made_with[1] in (model.fingerprint, model.spec.sha256)  # early records knew only the encoder's
-        note = "" if same else f"made with another model file ({made_with[0]})"
+        note = "" if made_with[1] == model.fingerprint else f"made with another model file ({made_with[0]})"
         yield Replayed(item.name, 2 * shared == total, 2 * shared / total if total else 1.0, note)
 
 
@@ -275,11 +274,9 @@ def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
 
 
 def files_of(made_with: dict[str, Any]) -> list[_File]:
-    """Path and SHA-256 of the files of a record's model, the encoder's first; early records knew only that one."""
-    files = made_with.get("files")
-    if not files:
-        first = (made_with.get("source") or "").split(" + ")[0] or None
-        files = [{"path": first, "sha256": made_with.get("sha256")}]
+    """Path and SHA-256 of the files of a record's model, the encoder's first."""
+    # without files: a network that never was in one, or a record of the days when a model had but one
+    files = made_with.get("files") or [{"path": made_with.get("source"), "sha256": made_with.get("sha256")}]
     return [(file.get("path"), file.get("sha256")) for file in files]
 
 
@@ -287,8 +284,7 @@ def _check_model(made_with: dict[str, Any], model: "Model", path: Path) -> None:
     spec, needed = model.spec, files_of(made_with)
     present: list[_File] = [(str(file.path), file.sha256) for file in model.files]
     present = present or [(spec.source, spec.sha256)]
-    compared = present if made_with.get("files") else present[:1]
-    if made_with.get("architecture") == spec.architecture and [f[1] for f in needed] == [f[1] for f in compared]:
+    if made_with.get("architecture") == spec.architecture and [f[1] for f in needed] == [f[1] for f in present]:
         return
     raise RecordError(
         f"{path.name} was made with {_named(made_with.get('name'), needed)}, this is {_named(spec.name, present)}; "

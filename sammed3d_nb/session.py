@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sammed3d_nb.cube import Cube
 from sammed3d_nb.errors import ClickError, UserError
+from sammed3d_nb.history import History
 from sammed3d_nb.objects import COLOURS, Result, SegmentedObject, State
 from sammed3d_nb.predictor import Click, Prediction, Predictor
 from sammed3d_nb.region import Index, LocalMask, triple
@@ -21,11 +22,6 @@ from sammed3d_nb.volume import Volume
 
 if TYPE_CHECKING:
     from sammed3d_nb.model import Model
-
-HISTORY = 200
-"""Steps that can be undone."""
-WARM = 5
-"""Steps back whose logits are still held; older ones are computed again when they are clicked on."""
 
 
 class Session:
@@ -57,10 +53,7 @@ class Session:
         self._autosaved = False
         self._predictor = Predictor(volume, model, grow=grow, adapt=adapt)
         self._lock = threading.RLock()
-        self._state = State((), 0)
-        self._state = State((self._fresh("object 1"),), 0)
-        self._past: list[State] = []
-        self._future: list[State] = []
+        self._history = History(State((SegmentedObject("object 1", COLOURS[0], LocalMask.empty(volume.size)),), 0))
 
     # -- what there is -----------------------------------------------------------------------------------------
 
@@ -86,12 +79,12 @@ class Session:
     @property
     def objects(self) -> tuple[SegmentedObject, ...]:
         """All objects, in the order they were made."""
-        return self._state.objects
+        return self._history.present.objects
 
     @property
     def current(self) -> SegmentedObject:
         """The object that clicks go to."""
-        state = self._state
+        state = self._history.present
         return state.objects[state.current]
 
     @property
@@ -121,12 +114,12 @@ class Session:
     @property
     def can_undo(self) -> bool:
         """Whether there is a step to undo."""
-        return bool(self._past)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether there is an undone step to do again."""
-        return bool(self._future)
+        return self._history.can_redo
 
     # -- clicks ------------------------------------------------------------------------------------------------
 
@@ -177,17 +170,17 @@ class Session:
     def undo(self) -> Result | None:
         """Take back the last change; returns the current object's result then. Without one, nothing happens."""
         with self._lock:
-            if self._past:
-                self._future.append(self._state)
-                self._restore(self._past.pop())
+            if self.can_undo:
+                self._history.undo()
+                self._save_change()
             return self.result
 
     def redo(self) -> Result | None:
         """Do again what was undone; returns the current object's result then. Without one, nothing happens."""
         with self._lock:
-            if self._future:
-                self._past.append(self._state)
-                self._restore(self._future.pop())
+            if self.can_redo:
+                self._history.redo()
+                self._save_change()
             return self.result
 
     def reset(self) -> None:
@@ -209,20 +202,21 @@ class Session:
             UserError: There is one of this name, or it is empty.
         """
         with self._lock:
-            item = self._fresh(self._state.free_name(name))
+            item = self._fresh(self._history.present.free_name(name))
             self._commit(State((*self.objects, item), len(self.objects)))
             return item
 
     def select(self, name: str) -> SegmentedObject:
         """Make an object the current one (no step of the history)."""
         with self._lock:
-            self._state = replace(self._state, current=self._state.index(name))
+            state = self._history.present
+            self._history.present = replace(state, current=state.index(name))
             return self.current
 
     def rename(self, name: str, new: str) -> None:
         """Give an object another name."""
         with self._lock:
-            self._change(name, name=new if new == name else self._state.free_name(new))
+            self._change(name, name=new if new == name else self._history.present.free_name(new))
 
     def recolour(self, name: str, colour: str) -> None:
         """Give an object another colour, ``#rrggbb``."""
@@ -241,10 +235,11 @@ class Session:
     def remove(self, name: str) -> None:
         """Remove an object (which can be undone); the last one leaves an empty object behind."""
         with self._lock:
-            index = self._state.index(name)
+            state = self._history.present
+            index = state.index(name)
             self._unlocked(self.objects[index])
             left = self.objects[:index] + self.objects[index + 1 :] or (self._fresh("object 1"),)
-            current = self._state.current - (index < self._state.current)
+            current = state.current - (index < state.current)
             self._commit(State(left, min(current, len(left) - 1)))
 
     def set_model(self, model: "Model") -> None:
@@ -263,9 +258,8 @@ class Session:
             except BaseException:
                 self._predictor = before
                 raise
-            self._past = [state.cooled() for state in self._past]  # their logits are another network's
-            self._state = self._state.cooled()
-            self._commit(replace(self._state, objects=tuple(objects)))
+            self._history.cool()  # those logits are another network's
+            self._commit(replace(self._history.present, objects=tuple(objects)))
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -313,8 +307,7 @@ class Session:
     def restore(self, objects: Sequence[SegmentedObject], current: int) -> None:
         """Take over the objects of a record, with an empty history."""
         with self._lock:
-            self._state = State(tuple(objects), current)
-            self._past, self._future = [], []
+            self._history = History(State(tuple(objects), current))
 
     def _checked(self, ijk: Sequence[float]) -> Index:
         try:
@@ -369,22 +362,19 @@ class Session:
 
     def _change(self, which: str, **fields: Any) -> None:
         with self._lock:
-            index = self._state.index(which)
-            self._commit(self._state.having(index, replace(self.objects[index], **fields)))
+            state = self._history.present
+            index = state.index(which)
+            self._commit(state.having(index, replace(state.objects[index], **fields)))
 
     def _replace_current(self, item: SegmentedObject) -> None:
-        self._commit(self._state.having(self._state.current, item))
+        state = self._history.present
+        self._commit(state.having(state.current, item))
 
     def _commit(self, state: State) -> None:
-        self._past.append(self._state)
-        del self._past[:-HISTORY]
-        self._future.clear()
-        if len(self._past) > WARM:
-            self._past[-WARM - 1] = self._past[-WARM - 1].cooled()
-        self._restore(state)
+        self._history.commit(state)
+        self._save_change()
 
-    def _restore(self, state: State) -> None:
-        self._state = state
+    def _save_change(self) -> None:
         if self.autosave is None:
             return
         try:
@@ -400,4 +390,4 @@ class Session:
         return item
 
     def _fresh(self, name: str) -> SegmentedObject:
-        return SegmentedObject(name, self._state.free_colour, LocalMask.empty(self.volume.size))
+        return SegmentedObject(name, self._history.present.free_colour, LocalMask.empty(self.volume.size))
