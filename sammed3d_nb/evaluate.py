@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 TOLERANCE_MM = 2.0
 SMALLEST_ML = 1.0
+LOST = 0.02
+"""By how much Dice has to fall for a structure to count as worse."""
 GROUPS = {  # what a structure's name says of its kind; the first that fits
     "bone": r"vertebra|rib|costa|hip_|femur|sacrum|sternum|scapula|humerus|clavicula|skull|bone|spine",
     "vessel": r"aorta|vena|vein|artery|vessel",
@@ -209,13 +211,10 @@ def summarise(measurements: Iterable[Measurement], by: str) -> dict[str, dict[st
         For each: ``n`` structures, ``dice1``, ``dice2``, … after each click, ``surface`` after the last, ``auc`` over
         the first five, ``obeyed+`` and ``obeyed-`` (shares), ``seconds`` a click after the first, and the ``first``.
     """
-    curves: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
-    for one in measurements:
-        curves[one.case, one.structure].append(one)
     groups: dict[str, list[list[Measurement]]] = defaultdict(list)
-    for curve in curves.values():
+    for curve in _curves(measurements):
         for key in (str(getattr(curve[0], by)), "all"):
-            groups[key].append(sorted(curve, key=lambda one: one.click))
+            groups[key].append(curve)
     table = {}
     for key, found in groups.items():
         row: dict[str, float] = {"n": len(found)}
@@ -231,6 +230,29 @@ def summarise(measurements: Iterable[Measurement], by: str) -> dict[str, dict[st
         row["seconds"] = float(np.mean(later)) if later else float("nan")
         table[key] = row
     return dict(sorted(table.items(), key=lambda item: item[0] == "all"))
+
+
+def later_clicks(measurements: Iterable[Measurement]) -> str:
+    """What the clicks after the third one changed: the mean change of Dice, and the structures that lost by them."""
+    curves = [curve for curve in _curves(measurements) if len(curve) > 3]
+    if not curves:
+        return ""
+    gains = [curve[-1].dice - curve[2].dice for curve in curves]
+    lost = [
+        f"{curve[0].structure} ({curve[0].case})" for curve, gain in zip(curves, gains, strict=True) if gain < -LOST
+    ]
+    return (
+        f"From click 3 to {len(curves[0])} Dice changes by {np.mean(gains):+.3f} on average; {len(lost)} of {len(curves)} "
+        f"structures lose more than {LOST:g}{': ' if lost else ''}{', '.join(lost)}."
+    )
+
+
+def _curves(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
+    """The measurements of each structure, by click."""
+    curves: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    for one in measurements:
+        curves[one.case, one.structure].append(one)
+    return [sorted(curve, key=lambda one: one.click) for curve in curves.values()]
 
 
 def table_lines(table: dict[str, dict[str, float]], title: str) -> Iterator[str]:
@@ -284,11 +306,11 @@ def run(
     from sammed3d_nb.baseline import RegionGrowing
     from sammed3d_nb.session import Session
 
+    if not baseline and model is None:
+        raise UserError("There is neither a model nor the baseline to evaluate; choose one.")
     measurements: list[Measurement] = []
     for name, folder in cases_in(folders).items():
         case = LabelledCase.read(folder, name)
-        if not baseline and model is None:
-            raise UserError("There is neither a model nor the baseline to evaluate; choose one.")
         clicker: Clicker = RegionGrowing(case.volume) if baseline else Session(case.volume, model)  # type: ignore[arg-type]
         found: list[Measurement] = []
         for curve in evaluate(case, clicker, clicks=clicks, seed=seed):
@@ -305,6 +327,8 @@ def run(
         for by in ("case", "group"):
             yield ""
             yield from table_lines(summarise(measurements, by), by)
+        if told := later_clicks(measurements):
+            yield from ("", told)
 
 
 def _box(mask: Mask, margin: int) -> tuple[slice, slice, slice]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +13,12 @@ import SimpleITK as sitk
 from sammed3d_nb.baseline import RegionGrowing
 from sammed3d_nb.errors import ClickError, UserError
 from sammed3d_nb.evaluate import (
+    Measurement,
     area_under_curve,
     deepest,
     dice,
     group_of,
+    later_clicks,
     next_click,
     run,
     simulate,
@@ -126,6 +129,24 @@ def test_the_baseline_finds_bright_balls_and_the_command_reports_them(case, tmp_
     assert min(float(row["dice"]) for row in rows if row["click"] == "3") > 0.85
     assert any(line.startswith("bone") for line in lines)
     assert any(line.startswith("all") and " 2 " in line for line in lines)
+
+
+def test_what_later_clicks_cost_is_told():
+    blank = Measurement("ct", "", "organ", 1.0, 1, True, 0, 0, 0, 0.0, 0.0, True, 0.0, 0.0)
+    curves = {
+        "liver": (0.5, 0.6, 0.9, 0.8, 0.8),
+        "spleen": (0.5, 0.6, 0.7, 0.8, 0.9),
+        "aorta": (0.1, 0.1, 0.4, 0.4, 0.39),
+    }
+    found = [
+        replace(blank, structure=name, click=click, dice=dice)
+        for name, scores in curves.items()
+        for click, dice in enumerate(scores, start=1)
+    ]
+    assert later_clicks(found) == (
+        "From click 3 to 5 Dice changes by +0.030 on average; 1 of 3 structures lose more than 0.02: liver (ct)."
+    )
+    assert later_clicks(found[:3]) == ""
 
 
 def test_the_same_seed_gives_the_same_clicks(case):

@@ -94,7 +94,7 @@ class Trainer:
             self.next_click = torch.compile(next_click, dynamic=False)
             self.disturb = torch.compile(disturb, dynamic=False)
         self.count = 0
-        self.skipped = torch.zeros((), device=device)
+        self.skipped = 0
         self.inputs: dict[str, Tensor] = {}
         self.graphs: list[tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]] = []
 
@@ -178,14 +178,15 @@ class Trainer:
         return figures
 
     def update(self, flat: Tensor, rate: float) -> None:
-        """Gather gradients over the GPUs, step, copy back, average."""
+        """Gather gradients over the GPUs, step, copy back, average; nothing where a gradient is not finite or zero."""
         if self.world > 1:
             dist.all_reduce(flat)
             flat /= self.world
-        norm = flat.norm()
-        self.skipped += ~(norm.isfinite() & (norm > 0))
-        flat *= torch.where(norm.isfinite(), (1.0 / norm.clamp(min=1.0)), torch.zeros_like(norm))
-        flat.nan_to_num_(0.0, 0.0, 0.0)
+        norm = float(flat.norm())  # waits for the GPU, so batches are not queued without end either
+        if not 0 < norm < math.inf:
+            self.skipped += 1  # all of it: weight decay alone would shrink the network
+            return
+        flat /= max(norm, 1.0)
         for master, grad in zip(self.master, flat.split([w.numel() for w in self.master]), strict=True):
             master.grad = grad.view_as(master)
         for group in self.optimiser.param_groups:
@@ -286,7 +287,6 @@ def main() -> None:
     if drawers:
         drawers.start()
     ahead = Ahead(source, args.cubes, args.k, args.cutters)
-    done: list[torch.cuda.Event] = []
     while trainer.count < args.steps:
         if trainer.count % 10 == 0:  # rank 0's clock counts: all learn at one rate and stop at one step
             clock = torch.tensor([time.time() - began], device=device)
@@ -304,11 +304,6 @@ def main() -> None:
         if args.profile and trainer.count == 12:
             profile(trainer, batch, show=rank == 0)
         figures = trainer.step(batch, rate)
-        if cuda:  # stay two steps ahead of the GPU, not more
-            done.append(torch.cuda.Event())
-            done[-1].record()
-            if len(done) > 2:
-                done.pop(0).synchronize()
         if trainer.count == 20:
             first, waited = time.time(), 0.0
         if rank == 0 and (trainer.count % 25 == 0 or trainer.count < 4):
@@ -316,16 +311,14 @@ def main() -> None:
             each = (time.time() - first) / max(1, trainer.count - 20)
             values |= {"step": trainer.count, "s": round(elapsed, 1), "lr": rate, "each": round(each, 4),
                        "data": round(waited / max(1, trainer.count - 20), 4),
-                       "skipped": int(trainer.skipped), "scenes": drawers.taken if drawers else 0}  # fmt: skip
+                       "skipped": trainer.skipped, "scenes": drawers.taken if drawers else 0}  # fmt: skip
             if cuda:
                 values["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
             log.write(json.dumps(values) + "\n")
             log.flush()
             print(values, flush=True)
         if trainer.count % 25 == 0 and trainer.skipped > 5 + 0.1 * trainer.count:
-            raise RuntimeError(
-                f"{int(trainer.skipped)} of {trainer.count} steps had no usable gradient; nothing is learned"
-            )
+            raise RuntimeError(f"{trainer.skipped} of {trainer.count} steps had no usable gradient; nothing is learned")
         if rank == 0 and trainer.count % 400 == 0:
             save(args.out / "compact.safetensors", trainer.state(), steps=str(trainer.count))
     ahead.stop()
