@@ -241,9 +241,10 @@ def later_clicks(measurements: Iterable[Measurement]) -> str:
     lost = [
         f"{curve[0].structure} ({curve[0].case})" for curve, gain in zip(curves, gains, strict=True) if gain < -LOST
     ]
+    change = f"{np.mean(gains):+.3f} on average"
     return (
-        f"From click 3 to {len(curves[0])} Dice changes by {np.mean(gains):+.3f} on average; {len(lost)} of {len(curves)} "
-        f"structures lose more than {LOST:g}{': ' if lost else ''}{', '.join(lost)}."
+        f"From click 3 to {len(curves[0])} Dice changes by {change}; {len(lost)} of {len(curves)} structures "
+        f"lose more than {LOST:g}{': ' if lost else ''}{', '.join(lost)}."
     )
 
 

@@ -1,6 +1,22 @@
-"""Settings of every test."""
+"""Settings of every test, and the app that those of the page share."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("ci")
+
+
+@pytest.fixture
+def app(tmp_path) -> Iterator:
+    """The app on `ui_page.ball_volume`."""
+    from support import BallNetwork, model_of
+    from ui_page import ball_volume
+
+    import sammed3d_nb as snb
+
+    app = snb.App(ball_volume(), model_of(BallNetwork()), output=tmp_path)
+    yield app
+    app.close()

@@ -1,126 +1,18 @@
 """The app without a browser: messages go in as the page sends them, and the panel, status line and frames come out."""
 
 import gc
-import io
 import json
-import math
-import types
 import weakref
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from PIL import Image
 from support import BallNetwork, model_of
+from ui_page import BALL, Browser, ball_volume
 
 import sammed3d_nb as snb
 from sammed3d_nb.ui.planes import PLANES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
-
-SIZE = (60, 50, 20)
-BALL = (20, 30, 9)
-
-
-def ball_volume() -> snb.Volume:
-    """A bright ball in an oblique, anisotropic volume."""
-    x, y, z = np.meshgrid(*(np.arange(n) for n in SIZE), indexing="ij")
-    distance = np.sqrt((x - BALL[0]) ** 2 + (y - BALL[1]) ** 2 + (2 * (z - BALL[2])) ** 2)
-    values = np.where(distance < 9, 100, -50).astype(np.int16)
-    angle = np.radians(10)
-    direction = [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, -1]]
-    return snb.Volume.from_array(values.transpose(2, 1, 0), (1.5, 1.5, 3.0), direction, (10, -20, 30), modality="CT")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return model_of(BallNetwork())
-
-
-@pytest.fixture
-def app(model, tmp_path) -> Iterator[snb.App]:
-    app = snb.App(ball_volume(), model, output=tmp_path)
-    yield app
-    app.close()
-
-
-class Browser:
-    """One view's canvas as a page shows it: sends what ipympl's page sends, keeps the frames that arrive."""
-
-    def __init__(self, app: snb.App, view: str, ratio: float = 1) -> None:
-        self.app, self.view, self.ratio = app, app.views.views[view], ratio
-        self.canvas = self.view.canvas
-        self.frames: list[bytes] = []
-        self.sent: list[dict] = []
-        self.canvas.send = self._receive
-        self.open()
-
-    def _receive(self, content: dict, buffers=None) -> None:
-        message = json.loads(content["data"])
-        self.sent.append(message)
-        if message["type"] == "binary":
-            self.frames.append(buffers[0])
-
-    def tell(self, kind: str, **fields) -> None:
-        self.canvas._handle_message(self.canvas, {"type": kind, **fields}, [])
-
-    def open(self) -> None:
-        if self.ratio != 1:
-            self.tell("set_dpi_ratio", dpi_ratio=self.ratio)
-            self.tell("set_device_pixel_ratio", device_pixel_ratio=self.ratio)
-        for kind in ("refresh", "send_image_mode", "initialized"):
-            self.tell(kind)
-
-    def mouse(self, kind: str, x: float, y: float, button: int = 0, **fields) -> None:
-        """An event at a CSS position; the browser hands on whole CSS pixels, times the ratio."""
-        held = {"button_press": {0: 1, 1: 4, 2: 2}[button], "motion_notify": fields.pop("held", 0)}.get(kind, 0)
-        self.tell(
-            kind,
-            x=math.floor(x) * self.ratio,
-            y=math.floor(y) * self.ratio,
-            button=button,
-            buttons=held,
-            **{"modifiers": [], "guiEvent": {}, **fields},
-        )
-
-    def click(self, voxel, offset=(0.0, 0.0), **fields) -> None:
-        x, y = self.view.canvas_of(voxel)
-        self.mouse("button_press", x + offset[0], y + offset[1], **fields)
-        self.app.wait()
-
-    def picture(self) -> np.ndarray:
-        """The next frame, whole."""
-        self.tell("refresh")
-        self.tell("draw")
-        return np.asarray(Image.open(io.BytesIO(self.frames[-1])).convert("RGB"))
-
-
-def drawn_at(view, voxel) -> tuple[float, float]:
-    """Where matplotlib draws a voxel's centre, in CSS pixels right and down."""
-    column, row, _ = view.plane.from_voxel(voxel)
-    x, y = view.axes.transData.transform((column, row))
-    ratio = view.canvas.device_pixel_ratio
-    return x / ratio, (view.canvas.get_renderer().height - y) / ratio
-
-
-@pytest.mark.parametrize("ratio", [1, 1.25, 1.5, 2])
-@pytest.mark.parametrize("view", PLANES)
-def test_clicks_land_on_their_voxels_at_every_pixel_ratio(app, view: str, ratio: float) -> None:
-    browser = Browser(app, view, ratio)
-    app.arrange(1333, 777)
-    normal = app.views.views[view].plane.axes[2]
-    rng = np.random.default_rng(0)
-    for magnified in (False, True):
-        if magnified:
-            app.views.active = view
-            app.views.zoom(0.35)  # voxels smaller than a CSS pixel in one direction: half a pixel decides
-        for _ in range(10):
-            voxel = [int(rng.integers(0, n)) for n in SIZE]
-            voxel[normal] = app.views.views[view].index
-            place = drawn_at(app.views.views[view], voxel)
-            assert app.views.views[view].canvas_of(voxel) == pytest.approx(place, abs=1e-6)
-            browser.mouse("motion_notify", *place)
-            assert browser.app.chain._hovered.trace["voxel"].point == tuple(voxel)
 
 
 def test_a_press_segments_and_the_panel_tells_its_way(app) -> None:
@@ -170,97 +62,6 @@ def test_the_mask_shows_in_all_views_and_undo_restores_every_pixel(app) -> None:
     app.wait()
     for view in PLANES:
         np.testing.assert_array_equal(browsers[view].picture(), plain[view])
-
-
-@pytest.mark.parametrize(
-    ("fields", "positive"),
-    [({}, True), ({"button": 2}, False), ({"modifiers": ["ctrl"]}, False)],
-    ids=["left", "right", "ctrl"],
-)
-def test_the_sign_of_a_click(app, fields: dict, positive: bool) -> None:
-    app.click(BALL)
-    Browser(app, "axial").click((BALL[0], BALL[1] + 5, 9), **fields)
-    assert [click.positive for click in app.session.clicks] == [True, positive]
-
-
-def test_t_makes_the_left_button_negative(app) -> None:
-    app.click(BALL)
-    app.page._message(app.page, {"type": "key", "key": "t"}, [])
-    Browser(app, "axial").click((BALL[0], BALL[1] + 5, 9))
-    assert not app.session.clicks[-1].positive
-
-
-def test_a_double_click_is_one_click(app) -> None:
-    axial = Browser(app, "axial")
-    app.views.move_to(BALL)
-    x, y = app.views.views["axial"].canvas_of(BALL)
-    for kind in ("button_press", "button_release", "button_press", "button_release", "dblclick"):
-        axial.mouse(kind, x, y)
-    app.wait()
-    assert len(app.session.clicks) == 1
-
-
-def test_the_wheel_scrolls_one_slice_and_links_the_views(app) -> None:
-    axial = Browser(app, "axial")
-    start = app.views.cross
-    axial.mouse("motion_notify", 250, 300)
-    under = app.chain._hovered.trace["voxel"].point
-    axial.mouse("scroll", 250, 300, step=1, guiEvent={"deltaY": -100})
-    assert app.chain._hovered.trace["voxel"].point == (*under[:2], under[2] - 1), "another voxel under a still mouse"
-    i, j, k = app.views.cross
-    assert (i, j) == start[:2]
-    assert k == start[2] - 1, "superior, and this volume's k runs down"
-    axial.mouse("scroll", 100, 100, step=-1, guiEvent={"deltaY": 0, "deltaX": 40})  # sideways
-    assert app.views.cross == (i, j, k)
-    for _ in range(50):
-        axial.mouse("scroll", 100, 100, step=-1, guiEvent={"deltaY": 100})
-    assert app.views.cross == (i, j, SIZE[2] - 1)
-    assert app.views._sliders["axial"].value == SIZE[2] - 1
-
-
-def test_shift_drag_changes_the_window_and_shift_click_moves_the_crosshair(app) -> None:
-    axial = Browser(app, "axial")
-    window = app.views.display.window
-    axial.mouse("button_press", 100, 100, modifiers=["shift"])
-    axial.mouse("motion_notify", 180, 60, held=1, modifiers=["shift"])
-    axial.mouse("button_release", 180, 60, modifiers=["shift"])
-    assert app.views.display.window.width > window.width
-    assert app.views.display.window.level > window.level
-    assert app.toolbar.window.value == "Manual"
-    x, y = app.views.views["axial"].canvas_of((5, 6, app.views.cross[2]))
-    axial.mouse("button_press", x, y, modifiers=["shift"])
-    axial.mouse("button_release", x, y, modifiers=["shift"])
-    assert app.views.cross[:2] == (5, 6)
-    assert app.session.clicks == ()
-
-
-def test_zoom_and_pan_keep_the_point_under_the_mouse(app) -> None:
-    axial = Browser(app, "axial")
-    view = app.views.views["axial"]
-    voxel = (11, 12, app.views.cross[2])
-    x, y = (math.floor(value) + 0.5 for value in view.canvas_of(voxel))
-    axial.mouse("motion_notify", x, y)
-    axial.mouse("scroll", x, y, step=1, modifiers=["ctrl"], guiEvent={"deltaY": -100})
-    assert view.region.scale > 0
-    assert np.hypot(*np.subtract(view.canvas_of(voxel), (x, y))) < 3
-    before = view.canvas_of(voxel)
-    axial.mouse("button_press", x, y, button=1)
-    axial.mouse("motion_notify", x + 30, y - 20, held=4)
-    assert view.canvas_of(voxel) == pytest.approx((before[0] + 30, before[1] - 20), abs=1e-6)
-    axial.mouse("motion_notify", x + 90, y - 90, held=0)  # let go outside the view
-    assert view.canvas_of(voxel) == pytest.approx((before[0] + 30, before[1] - 20), abs=1e-6)
-    app.act("fit")
-    assert app.session.clicks == ()
-
-
-def test_a_page_on_another_screen_resets_the_pixel_ratio(app) -> None:
-    first = Browser(app, "axial", 2)
-    assert first.canvas.device_pixel_ratio == 2
-    again = Browser(app, "axial", 1)  # a 1:1 screen sends no ratio
-    assert again.canvas.device_pixel_ratio == 1
-    voxel = (30, 20, app.views.cross[2])
-    again.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
-    assert app.chain._hovered.trace["voxel"].point == voxel
 
 
 def test_errors_reach_the_status_line_as_one_sentence_and_nothing_is_lost(app) -> None:
@@ -370,8 +171,8 @@ def test_the_page_is_answered_and_may_resize_the_app(app) -> None:
     assert height > 850
 
 
-def test_closing_releases_widgets_figures_and_thread(model) -> None:
-    app = snb.App(ball_volume(), model)
+def test_closing_releases_widgets_figures_and_thread() -> None:
+    app = snb.App(ball_volume(), model_of(BallNetwork()))
     app.click(BALL)
     figures = [weakref.ref(view.canvas.figure) for view in app.views.views.values()]
     session = weakref.ref(app.session)
@@ -380,21 +181,6 @@ def test_closing_releases_widgets_figures_and_thread(model) -> None:
     gc.collect()
     assert [figure() for figure in figures] == [None, None, None]
     assert session() is None
-
-
-def test_a_resting_mouse_encodes_ahead_where_there_is_a_gpu(app, monkeypatch) -> None:
-    asked = []
-    monkeypatch.setattr(app.session, "prepare", asked.append)
-    axial = Browser(app, "axial")
-    voxel = (30, 20, app.views.cross[2])
-    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
-    assert not app._resting.is_alive(), "a CPU is left free for the click"
-    monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type="cuda"))
-    for target in ((31, 20, voxel[2]), voxel):
-        axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(target))
-    app._resting.join()
-    app.wait()
-    assert asked == [voxel], "where the mouse rested, not where it passed"
 
 
 def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
@@ -410,19 +196,6 @@ def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
     app.views.redraw()
     assert app.views.views["axial"]._cubes.get_segments()
     assert (axial.picture() != plain).any()
-
-
-def test_what_is_under_the_mouse_stays_in_view_until_the_click_is_answered(app) -> None:
-    axial = Browser(app, "axial")
-    app.views.move_to(BALL)
-    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(BALL))
-    shown = app.chain._html.value
-    assert "Under the cursor" in shown
-    with app._lock:
-        app._refresh()
-    assert app.chain._html.value == shown
-    axial.click(BALL)
-    assert "Positive click" in app.chain._html.value
 
 
 def test_what_the_model_has_to_say_is_shown(app) -> None:

@@ -1,0 +1,159 @@
+"""The mouse over the views, without a browser: where its clicks land, and what its wheel, drags and rests do."""
+
+import math
+import types
+
+import numpy as np
+import pytest
+from ui_page import BALL, SIZE, Browser
+
+from sammed3d_nb.ui.planes import PLANES
+
+pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
+
+
+def drawn_at(view, voxel) -> tuple[float, float]:
+    """Where matplotlib draws a voxel's centre, in CSS pixels right and down."""
+    column, row, _ = view.plane.from_voxel(voxel)
+    x, y = view.axes.transData.transform((column, row))
+    ratio = view.canvas.device_pixel_ratio
+    return x / ratio, (view.canvas.get_renderer().height - y) / ratio
+
+
+@pytest.mark.parametrize("ratio", [1, 1.25, 1.5, 2])
+@pytest.mark.parametrize("view", PLANES)
+def test_clicks_land_on_their_voxels_at_every_pixel_ratio(app, view: str, ratio: float) -> None:
+    browser = Browser(app, view, ratio)
+    app.arrange(1333, 777)
+    normal = app.views.views[view].plane.axes[2]
+    rng = np.random.default_rng(0)
+    for magnified in (False, True):
+        if magnified:
+            app.views.active = view
+            app.views.zoom(0.35)  # voxels smaller than a CSS pixel in one direction: half a pixel decides
+        for _ in range(10):
+            voxel = [int(rng.integers(0, n)) for n in SIZE]
+            voxel[normal] = app.views.views[view].index
+            place = drawn_at(app.views.views[view], voxel)
+            assert app.views.views[view].canvas_of(voxel) == pytest.approx(place, abs=1e-6)
+            browser.mouse("motion_notify", *place)
+            assert browser.app.chain._hovered.trace["voxel"].point == tuple(voxel)
+
+
+@pytest.mark.parametrize(
+    ("fields", "positive"),
+    [({}, True), ({"button": 2}, False), ({"modifiers": ["ctrl"]}, False)],
+    ids=["left", "right", "ctrl"],
+)
+def test_the_sign_of_a_click(app, fields: dict, positive: bool) -> None:
+    app.click(BALL)
+    Browser(app, "axial").click((BALL[0], BALL[1] + 5, 9), **fields)
+    assert [click.positive for click in app.session.clicks] == [True, positive]
+
+
+def test_t_makes_the_left_button_negative(app) -> None:
+    app.click(BALL)
+    app.page._message(app.page, {"type": "key", "key": "t"}, [])
+    Browser(app, "axial").click((BALL[0], BALL[1] + 5, 9))
+    assert not app.session.clicks[-1].positive
+
+
+def test_a_double_click_is_one_click(app) -> None:
+    axial = Browser(app, "axial")
+    app.views.move_to(BALL)
+    x, y = app.views.views["axial"].canvas_of(BALL)
+    for kind in ("button_press", "button_release", "button_press", "button_release", "dblclick"):
+        axial.mouse(kind, x, y)
+    app.wait()
+    assert len(app.session.clicks) == 1
+
+
+def test_the_wheel_scrolls_one_slice_and_links_the_views(app) -> None:
+    axial = Browser(app, "axial")
+    start = app.views.cross
+    axial.mouse("motion_notify", 250, 300)
+    under = app.chain._hovered.trace["voxel"].point
+    axial.mouse("scroll", 250, 300, step=1, guiEvent={"deltaY": -100})
+    assert app.chain._hovered.trace["voxel"].point == (*under[:2], under[2] - 1), "another voxel under a still mouse"
+    i, j, k = app.views.cross
+    assert (i, j) == start[:2]
+    assert k == start[2] - 1, "superior, and this volume's k runs down"
+    axial.mouse("scroll", 100, 100, step=-1, guiEvent={"deltaY": 0, "deltaX": 40})  # sideways
+    assert app.views.cross == (i, j, k)
+    for _ in range(50):
+        axial.mouse("scroll", 100, 100, step=-1, guiEvent={"deltaY": 100})
+    assert app.views.cross == (i, j, SIZE[2] - 1)
+    assert app.views._sliders["axial"].value == SIZE[2] - 1
+
+
+def test_shift_drag_changes_the_window_and_shift_click_moves_the_crosshair(app) -> None:
+    axial = Browser(app, "axial")
+    window = app.views.display.window
+    axial.mouse("button_press", 100, 100, modifiers=["shift"])
+    axial.mouse("motion_notify", 180, 60, held=1, modifiers=["shift"])
+    axial.mouse("button_release", 180, 60, modifiers=["shift"])
+    assert app.views.display.window.width > window.width
+    assert app.views.display.window.level > window.level
+    assert app.toolbar.window.value == "Manual"
+    x, y = app.views.views["axial"].canvas_of((5, 6, app.views.cross[2]))
+    axial.mouse("button_press", x, y, modifiers=["shift"])
+    axial.mouse("button_release", x, y, modifiers=["shift"])
+    assert app.views.cross[:2] == (5, 6)
+    assert app.session.clicks == ()
+
+
+def test_zoom_and_pan_keep_the_point_under_the_mouse(app) -> None:
+    axial = Browser(app, "axial")
+    view = app.views.views["axial"]
+    voxel = (11, 12, app.views.cross[2])
+    x, y = (math.floor(value) + 0.5 for value in view.canvas_of(voxel))
+    axial.mouse("motion_notify", x, y)
+    axial.mouse("scroll", x, y, step=1, modifiers=["ctrl"], guiEvent={"deltaY": -100})
+    assert view.region.scale > 0
+    assert np.hypot(*np.subtract(view.canvas_of(voxel), (x, y))) < 3
+    before = view.canvas_of(voxel)
+    axial.mouse("button_press", x, y, button=1)
+    axial.mouse("motion_notify", x + 30, y - 20, held=4)
+    assert view.canvas_of(voxel) == pytest.approx((before[0] + 30, before[1] - 20), abs=1e-6)
+    axial.mouse("motion_notify", x + 90, y - 90, held=0)  # let go outside the view
+    assert view.canvas_of(voxel) == pytest.approx((before[0] + 30, before[1] - 20), abs=1e-6)
+    app.act("fit")
+    assert app.session.clicks == ()
+
+
+def test_a_page_on_another_screen_resets_the_pixel_ratio(app) -> None:
+    first = Browser(app, "axial", 2)
+    assert first.canvas.device_pixel_ratio == 2
+    again = Browser(app, "axial", 1)  # a 1:1 screen sends no ratio
+    assert again.canvas.device_pixel_ratio == 1
+    voxel = (30, 20, app.views.cross[2])
+    again.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
+    assert app.chain._hovered.trace["voxel"].point == voxel
+
+
+def test_a_resting_mouse_encodes_ahead_where_there_is_a_gpu(app, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(app.session, "prepare", asked.append)
+    axial = Browser(app, "axial")
+    voxel = (30, 20, app.views.cross[2])
+    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
+    assert not app._resting.is_alive(), "a CPU is left free for the click"
+    monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type="cuda"))
+    for target in ((31, 20, voxel[2]), voxel):
+        axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(target))
+    app._resting.join()
+    app.wait()
+    assert asked == [voxel], "where the mouse rested, not where it passed"
+
+
+def test_what_is_under_the_mouse_stays_in_view_until_the_click_is_answered(app) -> None:
+    axial = Browser(app, "axial")
+    app.views.move_to(BALL)
+    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(BALL))
+    shown = app.chain._html.value
+    assert "Under the cursor" in shown
+    with app._lock:
+        app._refresh()
+    assert app.chain._html.value == shown
+    axial.click(BALL)
+    assert "Positive click" in app.chain._html.value
