@@ -83,6 +83,11 @@ def test_the_panel_opens_follows_the_masks_and_closes(app) -> None:
     assert list(colours) == [0, 1]
     app.change("Hiding", lambda s: s.show("object 1", False)).result()
     assert list(shown()[1]) == [1]
+    axes = app.preview.canvas.figure.axes[0]
+    for azimuth, hidden in ((70, "P"), (-110, "A")):
+        axes.view_init(elev=12, azim=azimuth)
+        app.preview.canvas.figure.savefig(app.output / "turned.png")
+        assert [text.get_text() for text in axes.texts if not text.get_visible()] == [hidden], "it lies behind"
     before = app.preview._drawn
     app.change("Selecting", lambda s: s.select("object 1")).result()
     assert app.preview._drawn is before, "nothing is drawn again that has not changed"

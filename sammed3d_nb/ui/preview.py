@@ -6,6 +6,8 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -110,7 +112,6 @@ class Preview:
 
     def _draw(self, surfaces: Sequence[tuple[NDArray[np.float64], str]]) -> None:
         from matplotlib.colors import to_rgb
-        from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
         axes = self._axes()
         for artist in (*axes.collections, *axes.texts):
@@ -124,20 +125,33 @@ class Preview:
             radius = float(np.linalg.norm(triangles - middle, axis=-1).max())  # it fits however it is turned
             axes.set(**{f"{name}lim": (at - radius, at + radius) for name, at in zip("xyz", middle, strict=True)})
             for letter, way in _DIRECTIONS.items():
-                axes.text(*(middle + 1.06 * radius * np.array(way)), letter, color="#8d98a7", ha="center", va="center")
+                at = middle + 1.06 * radius * np.array(way)
+                axes.text(*at, letter, gid=letter, color="#8d98a7", ha="center", va="center")
         axes.figure.canvas.draw_idle()
 
     def _axes(self) -> Any:
         if self.canvas is None:
             self.canvas = ViewCanvas((_SIDE, _SIDE), self._lock, self._on_error)
             self.canvas.figure.set_facecolor(BACKGROUND)
-            axes = self.canvas.figure.add_axes((0, 0, 1, 1), projection="3d", facecolor=BACKGROUND)
+            axes = self.canvas.figure.add_axes(_Turned(self.canvas.figure, (0, 0, 1, 1), facecolor=BACKGROUND))
             axes.set_axis_off()
             axes.set_proj_type("ortho")
             axes.set_box_aspect((1, 1, 1), zoom=1.45)
             axes.view_init(elev=12, azim=70)  # from the front, the patient's right on the left
             self.widget.children = (*self.widget.children, self.canvas)
         return self.canvas.figure.axes[0]
+
+
+class _Turned(Axes3D):  # type: ignore[misc]  # matplotlib's 3D axes have no types
+    """Axes whose letters are left out while they lie behind the masks: matplotlib would draw them in front."""
+
+    def draw(self, renderer: Any) -> None:
+        elevation, azimuth = np.radians([self.elev, self.azim])
+        across = np.cos(elevation)
+        viewer = np.array([across * np.cos(azimuth), across * np.sin(azimuth), np.sin(elevation)])
+        for text in self.texts:
+            text.set_visible(bool(viewer @ np.array(_DIRECTIONS[text.get_gid()]) > -0.5))
+        super().draw(renderer)
 
 
 def _brightness(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
