@@ -56,6 +56,11 @@ def disturb(logits: Tensor) -> Tensor:
     return torch.where(luck > 0.95, torch.zeros_like(logits), logits)
 
 
+def rounded(figures: dict[str, Tensor]) -> dict[str, float]:
+    """To print."""
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
 class Trainer:
     """The network in the GPU's precision, its weights in float32, their moving average."""
 
@@ -67,7 +72,10 @@ class Trainer:
         if args.resume:
             from safetensors.torch import load_file
 
-            network = Compact.from_state(load_file(args.resume))
+            state = load_file(args.resume)
+            missing = network.load_state_dict({name: w.float() for name, w in state.items()}, strict=False)
+            for name in missing.missing_keys:  # blocks that the earlier network had not: they begin by changing nothing
+                network.get_parameter(name).data.zero_()
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.network = network.to(device)
         self.names = [name for name, _ in network.named_parameters()]
@@ -142,8 +150,16 @@ class Trainer:
         with torch.cuda.stream(aside):
             for clicks, learn in ROUNDS:
                 for _ in range(2):
-                    self.gradients(self.inputs, clicks, learn)
+                    flat, figures = self.gradients(self.inputs, clicks, learn)
+                print(f"plain: {clicks} clicks, gradient {float(flat.norm()):.4g}, {rounded(figures)}", flush=True)
         torch.cuda.current_stream().wait_stream(aside)
+        try:
+            self.record()
+        except RuntimeError as error:
+            self.give_up_graphs(str(error))
+
+    def record(self) -> None:
+        """Record the graphs, and try each once: gradients that are fine in plain steps were not in graphs (LOG.md)."""
         pool = None
         for clicks, learn in ROUNDS:
             graph = torch.cuda.CUDAGraph()
@@ -151,17 +167,19 @@ class Trainer:
                 flat, figures = self.gradients(self.inputs, clicks, learn)
             pool = graph.pool()
             self.graphs.append((graph, flat, figures))
-        for graph, flat, _ in self.graphs:
+        for graph, flat, figures in self.graphs:
             graph.replay()
+            print(f"graph: gradient {float(flat.norm()):.4g}, {rounded(figures)}", flush=True)
             parts = zip(self.names, flat.split([w.numel() for w in self.master]), strict=True)
             broken = [name for name, part in parts if not bool(part.isfinite().all())]
             if broken or not bool(flat.any()):
-                print(
-                    f"recorded gradients are not usable, going on without graphs: {broken[:8] or 'all zero'}",
-                    flush=True,
-                )
-                self.graphs = []
+                self.give_up_graphs(f"recorded gradients are not usable: {broken[:8] or 'all zero'}")
                 return
+
+    def give_up_graphs(self, why: str) -> None:
+        """Go on with plain steps: slower, but they learn."""
+        print(f"going on without graphs, {why}", flush=True)
+        self.graphs = []
 
     def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, Tensor]:
         """One step over a batch of cubes with k objects each."""
@@ -262,7 +280,8 @@ def main() -> None:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cuda.enable_cudnn_sdp(False)  # its backward is under suspicion inside CUDA graphs (LOG.md)
+        for fused in ("cudnn", "flash", "mem_efficient"):  # 512 tokens: plain products cost little, and LOG.md
+            getattr(torch.backends.cuda, f"enable_{fused}_sdp")(False)  # suspects the others inside CUDA graphs
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -307,7 +326,7 @@ def main() -> None:
         if trainer.count == 20:
             first, waited = time.time(), 0.0
         if rank == 0 and (trainer.count % 25 == 0 or trainer.count < 4):
-            values = {name: round(float(value), 4) for name, value in figures.items()}
+            values = rounded(figures)
             each = (time.time() - first) / max(1, trainer.count - 20)
             values |= {"step": trainer.count, "s": round(elapsed, 1), "lr": rate, "each": round(each, 4),
                        "data": round(waited / max(1, trainer.count - 20), 4),

@@ -35,12 +35,17 @@ from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
 
 @dataclass(frozen=True)
 class Size:
-    """Widths of the network at 64³, 32³, 16³ and 8³, and numbers of blocks."""
+    """Widths of the network at 64³, 32³, 16³ and 8³, and numbers of blocks.
+
+    ``blocks`` are the encoder's on the way down, ``refine`` those on its way up, after each merge (``merges`` are the
+    decoder's): they know the whole cube and run once for all clicks.
+    """
 
     widths: tuple[int, int, int, int] = (16, 64, 128, 256)
     blocks: tuple[int, int, int, int] = (2, 3, 4, 4)
     decoder_blocks: int = 2
     merges: tuple[int, int, int] = (1, 1, 1)
+    refine: tuple[int, int, int] = (3, 4, 1)
     heads: int = 8
     groups: int = 4
     cube: int = 128
@@ -64,6 +69,9 @@ class Encoder(nn.Module):
         self.attention = nn.Sequential(*[Attention(c[3], size.heads) for _ in range(size.blocks[3])])
         self.ups = nn.ModuleList(Up(c[level + 1], c[level]) for level in range(3))
         self.merges = nn.ModuleList(Convolution(c[level]) for level in range(3))
+        self.refine = nn.ModuleList(
+            nn.Sequential(*[Convolution(c[level]) for _ in range(size.refine[level])]) for level in range(3)
+        )
         self.fine_keys = nn.Linear(c[0], 2 * c[0])
         self.coarse_keys = nn.Linear(c[2], 64)
         self.groups = size.groups
@@ -81,7 +89,7 @@ class Encoder(nn.Module):
         x = tokens.view_as(x)
         merged = []
         for level in (2, 1, 0):
-            x = self.merges[level](skips[level] + self.ups[level](x))
+            x = self.refine[level](self.merges[level](skips[level] + self.ups[level](x)))
             merged.append(x)
         coarse, middle, fine = merged
         return Features(image, fine, middle, coarse, tokens)
@@ -255,6 +263,7 @@ def size_of(state: Mapping[str, Any]) -> Size:
         blocks=(*(count(f"encoder.levels.{level}.") for level in range(3)), count("encoder.attention.")),  # type: ignore[arg-type]
         decoder_blocks=count("decoder.attention."),
         merges=(*(count(f"decoder.merges.{level}.") for level in range(3)),),  # type: ignore[arg-type]
+        refine=(*(count(f"encoder.refine.{level}.") for level in range(3)),),  # type: ignore[arg-type]
         groups=state["decoder.likeness.weight"].shape[1] // 2,
         cube=16 * round(tokens ** (1 / 3)),
     )
