@@ -58,9 +58,9 @@ def describe_clicks(
         gaps = share(bright[:, None], -clicked[:, some, None].to(image.dtype)).abs_()  # (b·k, m, (n/2)³)
         gap = gaps.add_((FAR * away[:, :, None]).to(image.dtype)).amin(1, keepdim=True)
         maps += [(gap / width).square_().neg_().exp_() for width in LIKENESS]
-        minus = (-3.0 * away[:, None, :, None]).to(image.dtype)
-        maps.append(compare(keys[0], fine[:, some]).add_(minus).amax(2).clamp(min=-1))  # (b·k, g, (n/2)³)
-        likeness.append(compare(keys[1], coarse[:, some]).add_(minus).amax(2).clamp(min=-1))
+        # filled, not subtracted from: where fused code rounds a sum otherwise than its largest, gradients are 0/0
+        maps.append(compare(keys[0], fine[:, some]).masked_fill_(away[:, None, :, None], -1.0).amax(2))
+        likeness.append(compare(keys[1], coarse[:, some]).masked_fill_(away[:, None, :, None], -1.0).amax(2))
     reference = (clicked * positive).sum(1) / positive.sum(1).clamp(min=1)
     reference = -reference[:, None].to(image.dtype)
     prompt = torch.cat([*maps, share(bright, reference)[:, None], before.mean(-1).flatten(1)[:, None]], dim=1)
