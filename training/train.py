@@ -30,7 +30,8 @@ from training.feed import Ahead, Drawers, batch_of
 
 ROUNDS = ((3, (1, 2, 3)), (2, (1, 2)), (6, (1, 4, 6)), (4, (1, 3, 4)))
 """How many clicks a step simulates, and at which of them it learns; taken in turn."""
-MOST_CLICKS = 6
+CLICK_ROOM = (1, 3, 6)
+"""Clicks are filled up to these numbers: few sizes to compile."""
 
 
 def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
@@ -115,8 +116,8 @@ class Trainer:
         cubes, masks, valid = batch["cubes"], batch["masks"], batch["valid"]
         features = self.encode(cubes.to(self.dtype))
         leaves = Features(*[f.detach().requires_grad_(f.requires_grad) for f in features])
-        points = torch.zeros(len(masks), MOST_CLICKS, 3, device=masks.device)  # of one size, to compile once
-        labels = torch.full((len(masks), MOST_CLICKS), -1, device=masks.device)
+        points = torch.zeros(len(masks), CLICK_ROOM[-1], 3, device=masks.device)
+        labels = torch.full((len(masks), CLICK_ROOM[-1]), -1, device=masks.device)
         previous = None
         figures = {}
         for click in range(1, clicks + 1):
@@ -127,7 +128,8 @@ class Trainer:
             grad = click in learn
             with torch.set_grad_enabled(grad):
                 before = None if previous is None else self.disturb(previous)
-                logits, quality = self.network.answer(leaves, points, labels, before)
+                shown = min(room for room in CLICK_ROOM if room >= click)
+                logits, quality = self.network.answer(leaves, points[:, :shown], labels[:, :shown], before)
                 if grad:
                     losses, dice = self.loss(logits, quality, masks, valid, points[:, :click], labels[:, :click])
                     (losses.mean() / len(learn)).backward()

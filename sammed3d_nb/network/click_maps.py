@@ -13,7 +13,7 @@ REACHES = (1.5, 6.0, 24.0)
 LIKENESS = (0.06, 0.2)
 """Widths, in normalised intensity, of "as bright as the clicked place"."""
 FAR = 1e3
-"""Contrast to a click that is not there."""
+"""Difference of intensity to a click that is not there."""
 
 
 class Features(NamedTuple):
@@ -50,17 +50,15 @@ def describe_clicks(
 
     centres = where * cells - 0.5
     bright = brightness.flatten(1).to(image.dtype)
+    closeness = share(bright[:, None], -clicked[..., None].to(image.dtype)).abs_().neg_()[:, None]  # (b·k, 1, m, t)
+    alike, alike_coarse = compare(keys[0], fine), compare(keys[1], coarse)  # (b·k, g, m, t)
     maps, likeness = [], []
     for chosen in (positive, negative):
-        some = _compared(chosen)
-        away = ~chosen[:, some]
         maps.append(bells(centres, chosen, cells).to(image.dtype))
-        gaps = share(bright[:, None], -clicked[:, some, None].to(image.dtype)).abs_()  # (b·k, m, (n/2)³)
-        gap = gaps.add_((FAR * away[:, :, None]).to(image.dtype)).amin(1, keepdim=True)
+        gap = largest(closeness, chosen, -FAR)
         maps += [(gap / width).square_().neg_().exp_() for width in LIKENESS]
-        # filled, not subtracted from: where fused code rounds a sum otherwise than its largest, gradients are 0/0
-        maps.append(compare(keys[0], fine[:, some]).masked_fill_(away[:, None, :, None], -1.0).amax(2))
-        likeness.append(compare(keys[1], coarse[:, some]).masked_fill_(away[:, None, :, None], -1.0).amax(2))
+        maps.append(largest(alike, chosen, -1.0))
+        likeness.append(largest(alike_coarse, chosen, -1.0))
     reference = (clicked * positive).sum(1) / positive.sum(1).clamp(min=1)
     reference = -reference[:, None].to(image.dtype)
     prompt = torch.cat([*maps, share(bright, reference)[:, None], before.mean(-1).flatten(1)[:, None]], dim=1)
@@ -68,14 +66,13 @@ def describe_clicks(
     return prompt, torch.cat(likeness, dim=1), detail
 
 
-def _compared(chosen: Tensor) -> Tensor | slice:
-    """Which clicks to compare with for the maps of the chosen ones, (b·k, m): in a batch all, the others masked.
-
-    Of a single object only the chosen ones (or, masked, any one): half the work of a click.
-    """
-    if len(chosen) > 1:
-        return slice(None)
-    return chosen[0] if chosen.any() else slice(0, 1)
+def largest(values: Tensor, chosen: Tensor, none: float) -> Tensor:
+    """The largest over the chosen clicks, (b·k, g, m, t) and (b·k, m) → (b·k, g, t); ``none`` where there are none."""
+    if len(chosen) == 1:  # no work for the others
+        some = values[:, :, chosen[0]]
+        return some.amax(2) if some.shape[2] else values.new_full((1, values.shape[1], values.shape[3]), none)
+    # filled, not subtracted from: where fused code rounds a sum otherwise than its largest, gradients are 0/0
+    return values.masked_fill(~chosen[:, None, :, None], none).amax(2)
 
 
 def prompt_channels(groups: int) -> int:
