@@ -101,11 +101,15 @@ class Predictor:
         piece = self._holding(ijk, before)
         if piece is not None:
             return piece.cube
+        return Cube.at(self.volume, ijk, spacing=self.first_spacing, size=self.model.spec.cube_size)
+
+    @property
+    def first_spacing(self) -> float:
+        """Spacing in mm of an object's first cube."""
         spec = self.model.spec
-        spacing = spec.spacing_mm
-        if self.adapt and spec.spacing_range_mm[0] < spacing:
-            spacing = zoom.first_spacing(self.volume, spacing, spec.spacing_range_mm[0])
-        return Cube.at(self.volume, ijk, spacing=spacing, size=spec.cube_size)
+        if self.adapt and spec.spacing_range_mm[0] < spec.spacing_mm:
+            return zoom.first_spacing(self.volume, spec.spacing_mm, spec.spacing_range_mm[0])
+        return spec.spacing_mm
 
     def prepare(self, clicks: Sequence[Click], before: Prediction | None) -> None:
         """Encode what `predict` would need for the last of these clicks; safe from any thread."""
@@ -166,6 +170,7 @@ class _Run:
         self.clicks = clicks
         self.cache = predictor.cache
         self.volume = predictor.volume
+        self.first_spacing = predictor.first_spacing
         self.model = predictor.model
         self.voxels = np.array([click.ijk for click in clicks], dtype=np.float64)
         self.labels = np.array([int(click.positive) for click in clicks])
@@ -199,7 +204,7 @@ class _Run:
         spacing_range = self.model.spec.spacing_range_mm
         positive = self.voxels[self.labels == 1]
         for _ in range(zoom.MOST if spacing_range[0] < spacing_range[1] else 0):
-            target = zoom.wanted(cube, logits, self.volume, positive, spacing_range)
+            target = zoom.wanted(cube, logits, self.volume, positive, spacing_range, self.first_spacing)
             if target is None or not all(target.holds(self.volume, voxel, margin=0) for voxel in positive):
                 break
             prompt = cube.carry(logits, target, beyond=UNKNOWN)

@@ -16,8 +16,8 @@ WIDEN = 1.6
 """Factor on the spacing when the mask touches a face of the cube."""
 HYSTERESIS = (0.65, 1.4)
 """No zoom while the wanted spacing is this close to the present one."""
-RESERVE = 0.45
-"""The lower limit after a single positive click: the mask may still be a small part of a large object."""
+RESERVE = 0.6
+"""After a single positive click no finer than this times the first cube: the mask may be a part of a large object."""
 CROP = 43
 """Cube voxels along the longest side of a small volume in its first cube."""
 AGREEMENT = 0.6
@@ -38,6 +38,7 @@ def wanted(
     volume: Volume,
     clicks: NDArray[np.float64],
     spacing_range: tuple[float, float],
+    first: float,
 ) -> Cube | None:
     """The cube that would show the object better, or None when this one does.
 
@@ -47,6 +48,7 @@ def wanted(
         volume: The volume.
         clicks: (N, 3) positive clicks (i, j, k), all inside the cube; the first one says which component is meant.
         spacing_range: Finest and coarsest cube spacing in mm that the network was trained on.
+        first: Spacing in mm of the object's first cube.
     """
     to_cube = cube.from_voxel(volume)
     cells = grid_to_cube(len(logits), cube.size)
@@ -60,8 +62,9 @@ def wanted(
     spacing = float(np.clip((high - low).max() * cube.spacing * FILL / cube.size, finest, spacing_range[1]))
     if cube.touched(volume, logits):
         spacing = min(spacing_range[1], WIDEN * cube.spacing)
-    lowest = HYSTERESIS[0] if len(clicks) > 1 else RESERVE
-    if lowest <= spacing / cube.spacing <= HYSTERESIS[1]:
+    if len(clicks) == 1:
+        spacing = max(spacing, RESERVE * first)
+    if HYSTERESIS[0] <= spacing / cube.spacing <= HYSTERESIS[1]:
         return None
     return Cube.at(volume, to_cube.inverse((low + high) / 2), spacing=spacing, size=cube.size)
 

@@ -292,14 +292,17 @@ def small() -> Volume:
     return bright_ball((110, 100, 30), SMALL_MM)
 
 
-def test_a_small_object_is_asked_again_in_a_finer_cube(small: Volume) -> None:
-    session = Session(small, model_of(BrightNetwork()))
-    result = session.click((110, 100, 30))
+def test_a_small_object_is_asked_again_in_a_finer_cube() -> None:
+    radius_mm = 9.0
+    session = Session(bright_ball((110, 100, 30), radius_mm), model_of(BrightNetwork()))
+    first = session.click((110, 100, 30))
+    assert first.cube.spacing == pytest.approx(0.6 * 1.5)  # no finer yet: it may be a part of something larger
+    result = session.click((111, 100, 30))
     assert result.cube.spacing < 0.75
     assert len(result.cubes) == 1
-    distance = ball_of(small, (110, 100, 30))
-    assert (result.mask[distance < SMALL_MM - 1.5] == 1).all()
-    assert (result.mask[distance > SMALL_MM + 1.5] == 0).all()
+    distance = ball_of(session.volume, (110, 100, 30))
+    assert (result.mask[distance < radius_mm - 1.5] == 1).all()
+    assert (result.mask[distance > radius_mm + 1.5] == 0).all()
     again = session.click((112, 100, 30))
     assert again.embedding_reused
     assert again.cube == result.cube
