@@ -17,7 +17,10 @@ WIDEN = 1.6
 HYSTERESIS = (0.65, 1.4)
 """No zoom while the wanted spacing is this close to the present one."""
 RESERVE = 0.6
-"""After a single positive click no finer than this times the first cube: the mask may be a part of a large object."""
+"""After a single positive click no finer than this times the first cube: the mask may be a part of a large object.
+
+Below `HYSTERESIS`, or one click would never lead to a finer cube.
+"""
 CROP = 43
 """Cube voxels along the longest side of a small volume in its first cube."""
 AGREEMENT = 0.6

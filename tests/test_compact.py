@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sammed3d_nb.network.click_maps import hold_clicks
+from sammed3d_nb.network.click_maps import hold_clicks, largest
 from sammed3d_nb.network.compact import Compact, Size, size_of
 from sammed3d_nb.network.normalise import normalise
 
@@ -98,7 +98,8 @@ def test_every_weight_learns_although_memory_is_written_twice():
     features = network.encoder(torch.randn(2, 1, 64, 64, 64))
     logits, quality = network.answer(features, points, labels, torch.randn(4, 1, 64, 64, 64))
     (logits.square().mean() + quality.sum()).backward()
-    assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
+    gradients = [weight.grad for weight in network.parameters()]
+    assert all(grad is not None and grad.any() and grad.isfinite().all() for grad in gradients)
 
 
 def test_the_previous_mask_and_a_negative_click_change_the_answer(network):
@@ -115,6 +116,19 @@ def test_the_size_is_read_off_the_weights(network):
     size = size_of(network.state_dict())
     assert (size.widths, size.blocks, size.cube) == (SMALL.widths, SMALL.blocks, SMALL.cube)
     assert (size.decoder_blocks, size.merges, size.groups) == (SMALL.decoder_blocks, SMALL.merges, SMALL.groups)
+    assert size.refine == SMALL.refine
+
+
+def test_files_without_the_later_blocks_load(network):
+    state = {name: weight for name, weight in network.state_dict().items() if ".refine." not in name}
+    assert Compact.from_state(state).size.refine == (0, 0, 0)
+
+
+def test_one_object_and_many_find_the_same_likeness():
+    values, chosen = torch.randn(3, 2, 4, 10), torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]]).bool()
+    together = largest(values, chosen, -1.0)
+    assert torch.equal(together, torch.cat([largest(values[i : i + 1], chosen[i : i + 1], -1.0) for i in range(3)]))
+    assert (together[1] == -1).all()
 
 
 def test_normalisation_is_monotone_and_blind_to_units_and_padding():

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sammed3d_nb import zoom
+from sammed3d_nb.network.compact import Compact
 from training import cases, clicks, lesions, scenes, train
 
 
@@ -113,3 +115,20 @@ def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
     again = train.Trainer(argparse.Namespace(**vars(args) | {"resume": path}), torch.device("cpu"), 1)
     for one, other in zip(trainer.average, again.master, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+
+
+def test_an_earlier_network_resumes_with_blocks_that_change_nothing_yet(tmp_path):
+    args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
+    state = train.Trainer(args, torch.device("cpu"), 1).state()
+    earlier = {name: weight for name, weight in state.items() if ".refine." not in name}
+    train.save(tmp_path / "earlier.safetensors", earlier)
+    args.resume = tmp_path / "earlier.safetensors"
+    network = train.Trainer(args, torch.device("cpu"), 1).network
+    cube = torch.randn(1, 1, 64, 64, 64)
+    plain = Compact.from_state(load_file(args.resume))
+    with torch.no_grad():
+        for one, other in zip(network.encoder(cube), plain.encoder(cube), strict=True):
+            torch.testing.assert_close(one, other)
+    train.save(args.resume, {name: weight for name, weight in earlier.items() if "decoder" not in name})
+    with pytest.raises(ValueError, match="holds another network"):
+        train.Trainer(args, torch.device("cpu"), 1)

@@ -73,9 +73,13 @@ class Trainer:
         if args.resume:
             from safetensors.torch import load_file
 
-            state = load_file(args.resume)
-            missing = network.load_state_dict({name: w.float() for name, w in state.items()}, strict=False)
-            for name in missing.missing_keys:  # blocks that the earlier network had not: they begin by changing nothing
+            state = {name: weight.float() for name, weight in load_file(args.resume).items()}
+            found = network.load_state_dict(state, strict=False)
+            if found.unexpected_keys or any(not name.startswith("encoder.refine.") for name in found.missing_keys):
+                raise ValueError(
+                    f"{args.resume} holds another network: {(found.unexpected_keys + found.missing_keys)[:4]}"
+                )
+            for name in found.missing_keys:  # blocks that the earlier network had not: they begin by changing nothing
                 network.get_parameter(name).data.zero_()
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.network = network.to(device)
@@ -145,7 +149,7 @@ class Trainer:
         return flat, figures
 
     def capture(self, batch: dict[str, Tensor]) -> None:
-        """Record each pattern of clicks as a CUDA graph; nothing else may use the GPU meanwhile."""
+        """Record each pattern of clicks as a CUDA graph, and try it; nothing else may use the GPU meanwhile."""
         self.inputs = {name: value.clone() for name, value in batch.items()}
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -153,15 +157,8 @@ class Trainer:
             for clicks, learn in ROUNDS:
                 for _ in range(2):
                     flat, figures = self.gradients(self.inputs, clicks, learn)
-                print(f"plain: {clicks} clicks, gradient {float(flat.norm()):.4g}, {rounded(figures)}", flush=True)
+                self.say(f"plain: {clicks} clicks, gradient {float(flat.norm()):.4g}, {rounded(figures)}")
         torch.cuda.current_stream().wait_stream(aside)
-        try:
-            self.record()
-        except RuntimeError as error:
-            self.give_up_graphs(str(error))
-
-    def record(self) -> None:
-        """Record the graphs, and try each once: gradients that are fine in plain steps were not in graphs (LOG.md)."""
         pool = None
         for clicks, learn in ROUNDS:
             graph = torch.cuda.CUDAGraph()
@@ -171,17 +168,18 @@ class Trainer:
             self.graphs.append((graph, flat, figures))
         for graph, flat, figures in self.graphs:
             graph.replay()
-            print(f"graph: gradient {float(flat.norm()):.4g}, {rounded(figures)}", flush=True)
+            self.say(f"graph: gradient {float(flat.norm()):.4g}, {rounded(figures)}")
             parts = zip(self.names, flat.split([w.numel() for w in self.master]), strict=True)
             broken = [name for name, part in parts if not bool(part.isfinite().all())]
             if broken or not bool(flat.any()):
-                self.give_up_graphs(f"recorded gradients are not usable: {broken[:8] or 'all zero'}")
+                self.say(f"going on without graphs, recorded gradients are not usable: {broken[:8] or 'all zero'}")
+                self.graphs = []
                 return
 
-    def give_up_graphs(self, why: str) -> None:
-        """Go on with plain steps: slower, but they learn."""
-        print(f"going on without graphs, {why}", flush=True)
-        self.graphs = []
+    def say(self, line: str) -> None:
+        """Print, once for all GPUs."""
+        if self.world == 1 or dist.get_rank() == 0:
+            print(line, flush=True)
 
     def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, Tensor]:
         """One step over a batch of cubes with k objects each."""
@@ -282,8 +280,8 @@ def main() -> None:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        for fused in ("cudnn", "flash", "mem_efficient"):  # 512 tokens: plain products cost little, and LOG.md
-            getattr(torch.backends.cuda, f"enable_{fused}_sdp")(False)  # suspects the others inside CUDA graphs
+        for fused in ("cudnn", "flash", "mem_efficient"):  # 512 tokens: plain products cost little,
+            getattr(torch.backends.cuda, f"enable_{fused}_sdp")(False)  # cuDNN's fail in graphs (PyTorch issue 169849)
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     args.out.mkdir(parents=True, exist_ok=True)

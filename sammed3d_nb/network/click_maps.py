@@ -66,13 +66,15 @@ def describe_clicks(
     return prompt, torch.cat(likeness, dim=1), detail
 
 
-def largest(values: Tensor, chosen: Tensor, none: float) -> Tensor:
-    """The largest over the chosen clicks, (b·k, g, m, t) and (b·k, m) → (b·k, g, t); ``none`` where there are none."""
-    if len(chosen) == 1:  # no work for the others
-        some = values[:, :, chosen[0]]
-        return some.amax(2) if some.shape[2] else values.new_full((1, values.shape[1], values.shape[3]), none)
+def largest(values: Tensor, chosen: Tensor, fill: float) -> Tensor:
+    """The largest over the chosen clicks, (b·k, g, m, t) and (b·k, m) → (b·k, g, t); ``fill`` where there are none."""
+    if len(chosen) == 1:  # one object, on a CPU maybe: no work for the other clicks, and no copy
+        most = values.new_full((1, values.shape[1], values.shape[3]), fill)
+        for click in chosen[0].nonzero()[:, 0].tolist():
+            most = torch.maximum(most, values[:, :, click])
+        return most
     # filled, not subtracted from: where fused code rounds a sum otherwise than its largest, gradients are 0/0
-    return values.masked_fill(~chosen[:, None, :, None], none).amax(2)
+    return values.masked_fill(~chosen[:, None, :, None], fill).amax(2)
 
 
 def prompt_channels(groups: int) -> int:

@@ -275,7 +275,7 @@ def describe(network: Compact) -> ModelSpec:
     return ModelSpec(
         name="compact",
         architecture="compact",
-        layers=sum(size.blocks),
+        layers=sum(size.blocks) + sum(size.refine),
         width=size.widths[-1],
         heads=size.heads,
         cube_size=size.cube,
