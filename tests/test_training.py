@@ -1,6 +1,7 @@
 """The training recipe runs here too, in small: scenes, cubes, clicks, steps that learn."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sammed3d_nb import zoom
+from sammed3d_nb.network import click_maps
 from sammed3d_nb.network.compact import Compact
+from sammed3d_nb.network.layers import unit
 from training import cases, clicks, lesions, scenes, train
 
 
@@ -132,3 +135,21 @@ def test_an_earlier_network_resumes_with_blocks_that_change_nothing_yet(tmp_path
     train.save(args.resume, {name: weight for name, weight in earlier.items() if "decoder" not in name})
     with pytest.raises(ValueError, match="holds another network"):
         train.Trainer(args, torch.device("cpu"), 1)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here, which torch.compile needs")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_click_maps_have_the_gradients_of_plain_ones():
+    image = torch.rand(1, 8, 8, 8, 8).bfloat16()
+    features = click_maps.Features(image, image, image, image, image)
+    keys = [unit(torch.randn(1, n, n, n, 16), 4).bfloat16().requires_grad_() for n in (8, 2)]
+    points, labels = torch.rand(2, 3, 3) * 15, torch.tensor([[1, 1, -1], [1, 0, -1]])  # the first has no negative click
+
+    def gradients(describe):
+        prompt, likeness, _ = describe(features, tuple(keys), points, labels, image.repeat(2, 1, 1, 1, 1))
+        return torch.autograd.grad(prompt.float().square().sum() + likeness.float().square().sum(), keys)
+
+    plain = gradients(click_maps.describe_clicks)
+    for one, other in zip(plain, gradients(torch.compile(click_maps.describe_clicks, dynamic=False)), strict=True):
+        assert one.any()
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
