@@ -118,6 +118,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--clicks", type=_count, default=5, help="clicks for each structure (default 5)")
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write every measurement")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the simulated clicks (default 0)")
+    evaluate.add_argument(
+        "--sloppy", type=_voxels, default=0, metavar="N", help="clicks miss their place by up to N voxels (default 0)"
+    )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     _add_model(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -178,6 +181,12 @@ def _port(text: str) -> int:
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of clicks; expected 1 or more")
+    return int(text)
+
+
+def _voxels(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of voxels; expected 0 or more")
     return int(text)
 
 
@@ -287,6 +296,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         clicks=options.clicks,
         csv=options.csv,
         seed=options.seed,
+        sloppy=options.sloppy,
         baseline=options.baseline,
     )
     for line in lines:

@@ -111,20 +111,26 @@ def surface_dice(a: Mask, b: Mask, spacing: Sequence[float], tolerance: float = 
     return close / (int(border_a.sum()) + int(border_b.sum()))
 
 
-def deepest(mask: Mask, spacing: Sequence[float], rng: np.random.Generator) -> tuple[int, int, int]:
+def deepest(mask: Mask, spacing: Sequence[float], rng: np.random.Generator, sloppy: int = 0) -> tuple[int, int, int]:
     """The voxel (i, j, k) furthest from the mask's border in mm; among equals, a random one.
 
-    The volume's own faces count as border. Args as in `surface_dice`.
+    The volume's own faces count as border. Args as in `surface_dice`; with ``sloppy`` any voxel of the mask that is at
+    most so many voxels away along each axis, as people click.
     """
     box = _box(mask, 0)
     depth = ndimage.distance_transform_edt(np.pad(mask[box], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     best = np.argwhere(depth >= depth.max() - 1e-6)
     z, y, x = best[rng.integers(len(best))]
+    if sloppy:
+        near = np.zeros_like(mask[box])
+        near[tuple(slice(max(0, at - sloppy), at + sloppy + 1) for at in (z, y, x))] = True
+        reached = np.argwhere(near & mask[box])
+        z, y, x = reached[rng.integers(len(reached))]
     return int(x) + box[2].start, int(y) + box[1].start, int(z) + box[0].start
 
 
 def next_click(
-    truth: Mask, mask: Mask, spacing: Sequence[float], rng: np.random.Generator
+    truth: Mask, mask: Mask, spacing: Sequence[float], rng: np.random.Generator, sloppy: int = 0
 ) -> tuple[tuple[int, int, int], bool] | None:
     """The challenge's next click: deepest in the largest error component, positive if the mask misses it.
 
@@ -141,7 +147,7 @@ def next_click(
         biggest = int(counts.argmax())
         if largest is None or counts[biggest] > largest[0]:
             largest = int(counts[biggest]), components == biggest, positive
-    return None if largest is None else (deepest(largest[1], spacing, rng), largest[2])
+    return None if largest is None else (deepest(largest[1], spacing, rng, sloppy), largest[2])
 
 
 def group_of(name: str) -> str:
@@ -149,7 +155,9 @@ def group_of(name: str) -> str:
     return next((group for group, words in GROUPS.items() if re.search(words, name.lower())), "organ")
 
 
-def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 5, seed: int = 0) -> list[Measurement]:
+def simulate(
+    clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 5, seed: int = 0, sloppy: int = 0
+) -> list[Measurement]:
     """Click on one structure.
 
     When a mask is already right, the remaining clicks are not made and its figures stand for them.
@@ -160,6 +168,7 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
         label: The structure.
         clicks: How many.
         seed: Of the choice among equally deep voxels.
+        sloppy: Voxels by which a click may miss the deepest one, see `deepest`.
     """
     rng = np.random.default_rng([seed, label])
     truth = case.labels == label
@@ -167,7 +176,7 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
     name = case.unique_names[label]
     ml = float(truth.sum() * np.prod(case.volume.spacing) / 1000)
     clicker.reset()
-    voxel, positive = deepest(truth, spacing, rng), True
+    voxel, positive = deepest(truth, spacing, rng, sloppy), True
     found: list[Measurement] = []
     for number in range(1, clicks + 1):
         started = perf_counter()
@@ -181,7 +190,7 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
                 float(result.distance_mm), seconds,
             )
         )  # fmt: skip
-        following = next_click(truth, mask, spacing, rng)
+        following = next_click(truth, mask, spacing, rng, sloppy)
         if following is None:
             last = asdict(found[-1])
             return found + [Measurement(**last | {"click": n}) for n in range(number + 1, clicks + 1)]
@@ -190,13 +199,19 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, *, clicks: int = 
 
 
 def evaluate(
-    case: LabelledCase, clicker: Clicker, *, clicks: int = 5, seed: int = 0, smallest_ml: float = SMALLEST_ML
+    case: LabelledCase,
+    clicker: Clicker,
+    *,
+    clicks: int = 5,
+    seed: int = 0,
+    sloppy: int = 0,
+    smallest_ml: float = SMALLEST_ML,
 ) -> Iterator[list[Measurement]]:
     """Every structure of a case that is large enough, one list of measurements each."""
     voxel_ml = float(np.prod(case.volume.spacing)) / 1000
     counts = np.bincount(case.labels.ravel())
     for label in np.flatnonzero(counts[1:] * voxel_ml >= smallest_ml) + 1:
-        yield simulate(clicker, case, int(label), clicks=clicks, seed=seed)
+        yield simulate(clicker, case, int(label), clicks=clicks, seed=seed, sloppy=sloppy)
 
 
 def area_under_curve(scores: Sequence[float]) -> float:
@@ -289,6 +304,7 @@ def run(
     clicks: int = 5,
     csv: Path | None = None,
     seed: int = 0,
+    sloppy: int = 0,
     baseline: bool = False,
 ) -> Iterator[str]:
     """The ``evaluate`` command: lines of the table, as they come.
@@ -299,6 +315,7 @@ def run(
         clicks: Clicks for each structure.
         csv: Where to write every measurement.
         seed: Of the simulated clicks.
+        sloppy: Voxels by which each may miss its place.
         baseline: Evaluate `baseline.RegionGrowing`, which needs no weights, instead of the model.
 
     Raises:
@@ -314,7 +331,7 @@ def run(
         case = LabelledCase.read(folder, name)
         clicker: Clicker = RegionGrowing(case.volume) if baseline else Session(case.volume, model)  # type: ignore[arg-type]
         found: list[Measurement] = []
-        for curve in evaluate(case, clicker, clicks=clicks, seed=seed):
+        for curve in evaluate(case, clicker, clicks=clicks, seed=seed, sloppy=sloppy):
             found += curve
             scores = "  ".join(f"{one.dice:.3f}" for one in curve)
             yield f"{case.name}  {curve[0].structure:<28} {curve[0].ml:>8.1f} mL  {scores}"

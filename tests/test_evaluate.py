@@ -72,6 +72,17 @@ def test_the_deepest_voxel_is_deepest_in_mm():
     assert deepest(mask, (0.5, 1, 1), rng)[2] == 4  # thin slices: the volume's own end counts as border
 
 
+def test_sloppy_clicks_stay_near_and_inside():
+    mask = np.zeros((20, 20, 20), dtype=bool)
+    mask[5:14, 5:14, 5:14] = True
+    mask[12:, 12:, 12:] = False
+    rng = np.random.default_rng(0)
+    found = np.array([deepest(mask, (1, 1, 1), rng, sloppy=3) for _ in range(60)])
+    assert all(mask[k, j, i] for i, j, k in found)
+    assert np.abs(found - 9).max() == 3
+    assert len(np.unique(found, axis=0)) > 40
+
+
 def test_the_next_click_goes_to_the_largest_error_with_the_right_sign():
     truth, mask = np.zeros((2, 20, 20, 20), dtype=bool)
     truth[5:15, 5:15, 5:15] = True
