@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write every measurement")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the simulated clicks (default 0)")
     evaluate.add_argument(
-        "--sloppy", type=_voxels, default=0, metavar="N", help="clicks miss their place by up to N voxels (default 0)"
+        "--sloppy", type=_voxels, default=0, metavar="VOXELS", help="by how much clicks miss their place (default 0)"
     )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     _add_model(evaluate)
