@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -115,11 +116,17 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="cases: image.nii.gz and label.nii.gz"
     )
-    evaluate.add_argument("--clicks", type=_count, default=5, help="clicks for each structure (default 5)")
+    evaluate.add_argument(
+        "--clicks", type=partial(_number, "clicks", 1), default=5, help="clicks for each structure (default 5)"
+    )
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write every measurement")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the simulated clicks (default 0)")
     evaluate.add_argument(
-        "--sloppy", type=_voxels, default=0, metavar="VOXELS", help="by how much clicks miss their place (default 0)"
+        "--sloppy",
+        type=partial(_number, "voxels", 0),
+        default=0,
+        metavar="VOXELS",
+        help="by how much clicks may miss their place along each axis (default 0)",
     )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     _add_model(evaluate)
@@ -178,15 +185,9 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of clicks; expected 1 or more")
-    return int(text)
-
-
-def _voxels(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of voxels; expected 0 or more")
+def _number(what: str, least: int, text: str) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}; expected {least} or more")
     return int(text)
 
 

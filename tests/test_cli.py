@@ -297,6 +297,7 @@ def test_evaluate(capsys, tmp_path, image, checkpoint):
     assert "holds no labelled case" in refusal(capsys, "evaluate", tmp_path / "empty", "--baseline")
     assert "is a folder; give the name of a file" in refusal(capsys, "evaluate", case, "--baseline", "--csv", tmp_path)
     assert "'0' is no number of clicks" in refusal(capsys, "evaluate", case, "--clicks", "0")
+    assert "'-1' is no number of voxels; expected 0 or more" in refusal(capsys, "evaluate", case, "--sloppy=-1")
 
 
 def test_bench_refuses_a_device_that_is_not_there(capsys):

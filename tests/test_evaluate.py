@@ -163,11 +163,13 @@ def test_what_later_clicks_cost_is_told():
 def test_the_same_seed_gives_the_same_clicks(case):
     labelled = LabelledCase.read(case)
 
-    def clicks(seed):
+    def clicks(seed, sloppy=0):
         grown = RegionGrowing(labelled.volume)
-        return [(one.i, one.j, one.k, one.dice) for one in simulate(grown, labelled, 1, clicks=3, seed=seed)]
+        made = simulate(grown, labelled, 1, clicks=3, seed=seed, sloppy=sloppy)
+        return [(one.i, one.j, one.k, one.dice) for one in made]
 
     assert clicks(3) == clicks(3)
+    assert clicks(3, sloppy=2) == clicks(3, sloppy=2) != clicks(3)
 
 
 def test_a_negative_click_takes_its_part_from_the_baselines_region():

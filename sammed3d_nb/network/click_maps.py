@@ -68,7 +68,7 @@ def describe_clicks(
 
 def largest(values: Tensor, chosen: Tensor, fill: float) -> Tensor:
     """The largest over the chosen clicks, (b·k, g, m, t) and (b·k, m) → (b·k, g, t); ``fill`` where there are none."""
-    if len(chosen) == 1:  # one object, on a CPU maybe: no work for the other clicks, and no copy
+    if len(chosen) == 1 and values.is_cpu:  # no work for the other clicks, no copy; a GPU would wait to read the clicks
         most = values.new_full((1, values.shape[1], values.shape[3]), fill)
         for click in chosen[0].nonzero()[:, 0].tolist():
             most = torch.maximum(most, values[:, :, click])
