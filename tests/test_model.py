@@ -294,6 +294,24 @@ def test_cuda_graphs_give_the_cpu_answers(tmp_path: Path, shape: object, precisi
 
 
 @CUDA
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.02), ("float16", 0.004)])
+def test_cuda_graphs_give_the_cpu_answers_of_the_compact_network(precision: str, tolerance: float) -> None:
+    """Two cubes by turns: nothing of one cube may stay in what was recorded."""
+    exact, fast = load_model(device="cpu"), load_model(device="cuda", precision=precision)
+    cubes = [cube(seed).cumsum(2).cumsum(3).cumsum(4) / 1000 for seed in (1, 2)]  # smooth, as organs are
+    slow = [exact.encode(one) for one in cubes]
+    known = [fast.encode(one) for one in cubes]
+    previous = None
+    for clicks in (1, 3, 2, 3, 40):
+        points, labels = torch.arange(3 * clicks).view(-1, 3) * 7 % 128, torch.arange(1, clicks + 1) % 2
+        for want_from, got_from in zip(slow, known, strict=True):
+            want = exact.decode(want_from, points, labels, previous)
+            got = fast.decode(got_from, points, labels, previous)
+            assert float((got.logits.cpu() - want.logits).norm() / want.logits.norm()) < tolerance
+        previous = want.logits
+
+
+@CUDA
 def test_cuda_threads(tmp_path: Path) -> None:
     model = load_model(save(tmp_path / "a.pth", weights()), device="cuda")
 

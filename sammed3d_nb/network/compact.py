@@ -199,9 +199,20 @@ class Compact(Network):
         self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `Network.decode`; logits of the cube's own resolution, (1, 1, n, n, n)."""
+        features, keys = self.known(embedding)
+        return self.respond(features, keys, points, labels, previous)
+
+    def known(self, embedding: Embedding) -> tuple[Features, tuple[Tensor, Tensor]]:
+        """What is known of a cube before any click, in the network's precision: its features and their keys."""
         dtype = self.decoder.prompt.weight.dtype  # it may have changed since the encoding, where memory was short
         features = Features(*[part.to(dtype) for part in embedding])
-        logits, quality = self.answer(features, points[None], labels[None], previous, self._keys_of(features))
+        return features, self._keys_of(features)
+
+    def respond(
+        self, features: Features, keys: tuple[Tensor, Tensor], points: Tensor, labels: Tensor, previous: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """`decode` from what `known` gives; labels other than 0 and 1 are nobody's click."""
+        logits, quality = self.answer(features, points[None], labels[None], previous, keys)
         return hold_clicks(logits, points[None], labels[None]), quality.sigmoid()
 
     def _keys_of(self, features: Features) -> tuple[Tensor, Tensor]:

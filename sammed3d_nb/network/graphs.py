@@ -3,11 +3,15 @@
 On a fast GPU the time of one cube or click is otherwise mostly the time that Python takes to launch its kernels.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from sammed3d_nb.network.click_maps import Features
+from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.prompts import IGNORED
 from sammed3d_nb.network.sam_med3d import SamMed3D
 from sammed3d_nb.network.spec import Embedding, Network
@@ -44,35 +48,37 @@ class Graph:
         return tuple(output.clone() for output in self.outputs)
 
 
-class Graphs:
-    """`SamMed3D.encode` and `SamMed3D.decode` through CUDA graphs, captured at their first use.
+class Graphs(ABC):
+    """A network's ``encode`` and ``decode`` through CUDA graphs, captured at their first use.
 
     Not safe for concurrent calls by itself: the buffers are shared. `sammed3d_nb.model.Model` holds a lock.
     """
 
-    def __init__(self, network: SamMed3D) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
         self._encode: Graph | None = None
         self._decode: dict[int, Graph] = {}
 
     @classmethod
     def of(cls, network: Network) -> "Graphs | None":
-        """Graphs for a network that has been placed on a CUDA device, ``None`` when it has no use for them."""
-        return cls(network) if isinstance(network, SamMed3D) else None
+        """Graphs for a network that has been placed on a CUDA device, ``None`` when there are none for its class."""
+        if isinstance(network, SamMed3D):
+            return SamMed3DGraphs(network)
+        return CompactGraphs(network) if isinstance(network, Compact) else None
 
     def encode(self, cube: Tensor) -> Embedding:
-        """As `SamMed3D.encode`."""
+        """As `Network.encode`."""
         if self._encode is None:
-            self._encode = Graph(lambda cube: (self.network.encode(cube),), cube.float())
-        return self._encode(cube)[0]
+            self._encode = Graph(lambda cube: parts_of(self.network.encode(cube)), cube.float())
+        return self.embedding(self._encode(cube))
 
     def decode(
         self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `SamMed3D.decode`."""
+        """As `Network.decode`."""
         clicks = len(points)
         size = next((size for size in BUCKETS if size >= clicks), None)
-        if size is None or not isinstance(embedding, Tensor):
+        if size is None:
             return self.network.decode(embedding, points, labels, previous)
         n = self.network.spec.grid_size
         if previous is None:
@@ -81,15 +87,66 @@ class Graphs:
         filled[:clicks] = points
         kinds = labels.new_full((size,), IGNORED)
         kinds[:clicks] = labels
-        inputs = self.network.products(embedding), filled, kinds, previous.float()
+        inputs = filled, kinds, previous.float(), *self.parts(embedding)
         if size not in self._decode:
-            self._decode[size] = Graph(self._answer, *inputs)
+            self._decode[size] = Graph(self.answer, *inputs)
         logits, quality = self._decode[size](*inputs)
         return logits, quality
 
-    def _answer(self, products: Tensor, points: Tensor, labels: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
-        """Decode with tokens that nothing attends to wherever a label is `IGNORED`."""
-        own = products.new_zeros(5)  # the quality token and the mask tokens stand first, "not a point" last
-        hidden = torch.where(labels == IGNORED, -torch.inf, 0.0).to(products.dtype)
+    @abstractmethod
+    def embedding(self, parts: tuple[Tensor, ...]) -> Embedding:
+        """What `Network.encode` gives, of its tensors."""
+
+    @abstractmethod
+    def parts(self, embedding: Embedding) -> tuple[Tensor, ...]:
+        """The tensors of an embedding that `answer` takes, in the network's precision."""
+
+    @abstractmethod
+    def answer(self, points: Tensor, labels: Tensor, previous: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        """As `Network.decode`, with clicks that count for nothing wherever a label is `IGNORED`."""
+
+
+class SamMed3DGraphs(Graphs):
+    """Of SAM-Med3D and FastSAM3D."""
+
+    network: SamMed3D
+
+    def embedding(self, parts: tuple[Tensor, ...]) -> Embedding:
+        """(1, 384, 8, 8, 8)."""
+        return parts[0]
+
+    def parts(self, embedding: Embedding) -> tuple[Tensor, ...]:
+        """What the decoder's attention makes of the cube alone."""
+        return (self.network.products(cast(Tensor, embedding)),)
+
+    def answer(self, points: Tensor, labels: Tensor, previous: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Nothing attends to the tokens of ignored clicks."""
+        own = parts[0].new_zeros(5)  # the quality token and the mask tokens stand first, "not a point" last
+        hidden = torch.where(labels == IGNORED, -torch.inf, 0.0).to(parts[0].dtype)
         ignore = torch.cat([own, hidden, own[:1]])[None]
-        return self.network.answer(products, points, labels, previous, ignore=ignore)
+        return self.network.answer(parts[0], points, labels, previous, ignore=ignore)
+
+
+class CompactGraphs(Graphs):
+    """Of the compact network."""
+
+    network: Compact
+
+    def embedding(self, parts: tuple[Tensor, ...]) -> Embedding:
+        """`Features`."""
+        return Features(*parts)
+
+    def parts(self, embedding: Embedding) -> tuple[Tensor, ...]:
+        """The features and their keys."""
+        features, keys = self.network.known(embedding)
+        return *features, *keys
+
+    def answer(self, points: Tensor, labels: Tensor, previous: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Ignored clicks leave no trace in any map."""
+        features, (fine, coarse) = Features(*parts[:-2]), parts[-2:]
+        return self.network.respond(features, (fine, coarse), points, labels, previous)
+
+
+def parts_of(embedding: Embedding) -> tuple[Tensor, ...]:
+    """An embedding's tensors."""
+    return (embedding,) if isinstance(embedding, Tensor) else tuple(embedding)
