@@ -12,7 +12,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,9 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sammed3d_nb.model import PRECISIONS, Model, pick_device
 from sammed3d_nb.network import plain
+from sammed3d_nb.network.click_maps import Features
+from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.encoder import EncoderShape
 from sammed3d_nb.network.sam_med3d import SamMed3D
-from sammed3d_nb.network.spec import ModelSpec
+from sammed3d_nb.network.spec import Embedding, ModelSpec
 from sammed3d_nb.recognise import FASTSAM3D_SHAPE, SAM_MED3D_SHAPE
 
 CLICKS = 3
@@ -76,8 +80,13 @@ def run(*, device: str | None = None, quick: bool = False) -> Iterator[str]:
     yield f"{machine(where)}, torch {torch.__version__}; medians; original = the straightforward padded computation"
     yield f"{'network':<10} {'step':<15} {'precision':<9} {'original':>11} {'here':>11} {'ratio':>7} " \
           f"{'memory, MB':>15} {'GFLOP':>13} {'difference':>11}"  # fmt: skip
-    for name, shape in list(NETWORKS.items())[: 1 if quick else None]:
-        network = random_network(shape)
+    makers: dict[str, Callable[[], SamMed3D | Compact]] = {
+        name: partial(random_network, shape) for name, shape in list(NETWORKS.items())[: 1 if quick else None]
+    }
+    if where.type == "cuda" and not quick:  # elsewhere both sides are one
+        makers["compact"] = Compact
+    for name, make in makers.items():
+        network = make()
         flops = {step: [_gflop(side) for side in sides] for step, sides in _steps(network, None).items()}
         for precision in ["float32"] if quick else _precisions(where):
             model = Model(network, where, precision)
@@ -87,7 +96,7 @@ def run(*, device: str | None = None, quick: bool = False) -> Iterator[str]:
                 difference = race(slow, fast, where)
                 slow.gflop, fast.gflop = flops[step]
                 yield _row(name, step, precision, slow, fast, difference)
-            network = random_network(shape)
+            network = make()
 
 
 def _precisions(where: torch.device) -> list[str]:
@@ -100,18 +109,29 @@ def _repeats(where: torch.device, quick: bool) -> tuple[int, int]:
     return (1, 3) if quick else (2, 10)
 
 
-def _steps(network: SamMed3D, model: Model | None) -> dict[str, tuple[Side, Side]]:
-    """Each step as (original, here); without a model on the CPU, where operations are counted."""
+def _steps(network: SamMed3D | Compact, model: Model | None) -> dict[str, tuple[Side, Side]]:
+    """Each step as (original, here); without a model on the CPU, where operations are counted.
+
+    The compact network has no original; its rival is itself, launched kernel by kernel.
+    """
     where = torch.device("cpu") if model is None else model.device
     encode = network.encode if model is None else model.encode
-    dtype = network.image_encoder.pos_embed.dtype
-    cube = torch.randn(1, 1, 128, 128, 128, generator=torch.Generator().manual_seed(1)).to(where)
-    points = torch.tensor([(64.0, 64, 64), (30, 80, 70), (100, 20, 60)], device=where)
+    n, g = network.spec.cube_size, network.spec.grid_size
+    cube = torch.randn(1, 1, n, n, n, generator=torch.Generator().manual_seed(1)).to(where)
+    points = torch.tensor([(64.0, 64, 64), (30, 80, 70), (100, 20, 60)], device=where) * n / 128
     labels = torch.tensor([1, 0, 1], device=where)
-    previous = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(2)).to(where)
-    shape = network.image_encoder.shape
-    size = (1, shape.out, shape.grid, shape.grid, shape.grid)
-    embedding = torch.randn(size, generator=torch.Generator().manual_seed(3)).to(where, dtype)
+    previous = torch.randn(1, 1, g, g, g, generator=torch.Generator().manual_seed(2)).to(where)
+    embedding: Embedding
+    slow_encode: Callable[[Tensor], Embedding] = network.encode
+    slow_decode: Callable[..., tuple[Tensor, Tensor]] = network.decode
+    if isinstance(network, SamMed3D):
+        dtype, shape = network.image_encoder.pos_embed.dtype, network.image_encoder.shape
+        size = (1, shape.out, shape.grid, shape.grid, shape.grid)
+        embedding = torch.randn(size, generator=torch.Generator().manual_seed(3)).to(where, dtype)
+        slow_encode, slow_decode = partial(plain.encode, network.image_encoder), partial(plain.decode, network)
+    else:
+        with torch.inference_mode():
+            embedding = network.encode(cube)
 
     def decode() -> Tensor:
         if model is None:
@@ -119,15 +139,17 @@ def _steps(network: SamMed3D, model: Model | None) -> dict[str, tuple[Side, Side
         return model.decode(embedding, points, labels, previous).logits
 
     return {
-        "encode a cube": (
-            Side(lambda: plain.encode(network.image_encoder, cube), 1, []),
-            Side(lambda: encode(cube), 1, []),  # type: ignore[arg-type,return-value]
-        ),
+        "encode a cube": (Side(lambda: _one(slow_encode(cube)), 1, []), Side(lambda: _one(encode(cube)), 1, [])),
         f"decode {CLICKS} clicks": (
-            Side(lambda: plain.decode(network, embedding, points, labels, previous)[0], 1, []),
+            Side(lambda: slow_decode(embedding, points, labels, previous)[0], 1, []),
             Side(decode, 1, []),
         ),
     }
+
+
+def _one(embedding: Embedding) -> Tensor:
+    """The tensor to compare; of the compact network's features the fine ones, into which all others went."""
+    return embedding if isinstance(embedding, Tensor) else cast(Features, embedding).fine
 
 
 def race(slow: Side, fast: Side, where: torch.device) -> float:

@@ -6,6 +6,8 @@ from small_models import TEACHER
 
 from sammed3d_nb import benchmark
 from sammed3d_nb.benchmark import Side, peak_megabytes, race
+from sammed3d_nb.model import Model
+from sammed3d_nb.network.compact import Compact, Size
 from sammed3d_nb.network.product import product
 
 CPU = torch.device("cpu")
@@ -20,6 +22,13 @@ def test_table_has_both_sides_and_their_agreement(monkeypatch: pytest.MonkeyPatc
         assert float(line.split()[-1]) < 1e-5  # both compute the same
         assert "×" in line
         assert "→" in line
+
+
+def test_the_compact_network_races_itself_and_both_sides_agree() -> None:
+    network = Compact(Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, heads=4, cube=64))
+    for slow, fast in benchmark._steps(network, Model(network, CPU)).values():
+        assert race(slow, fast, CPU) == 0
+        assert float(fast.run().abs().max()) > 0
 
 
 def test_race_tells_a_wrong_answer() -> None:
