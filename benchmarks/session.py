@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from sammed3d_nb import Session, Volume, load_model
+from sammed3d_nb import Session, Volume, load_model, memory
 from sammed3d_nb.benchmark import machine
 
 CLICKS = [(0, 0, 0, 1), (0.06, 0, 0, 1), (-0.05, 0.04, 0, 0), (0, -0.06, 0.05, 1), (0.1, 0.1, 0, 0)]
@@ -57,15 +57,27 @@ cube, clicks = result.cube, result.clicks
 prepared = model.prepare(cube.sample(volume))
 points = cube.from_voxel(volume)([click.ijk for click in clicks])
 labels = np.array([int(click.positive) for click in clicks])
-times: dict[str, list[float]] = {"encode": [], "decode": []}
-for _ in range(10):
-    started = time.perf_counter()
-    embedding = model.encode(prepared)
-    encoded = time.perf_counter()
-    for _ in range(2):  # the second finds what it needs of the cube
-        before = time.perf_counter()
-        model.decode(embedding, points, labels)
-        decoded = time.perf_counter()
-    times["encode"].append(encoded - started)
-    times["decode"].append(decoded - before)
-print("medians of 10: " + ", ".join(f"{name} {1000 * statistics.median(each):.0f} ms" for name, each in times.items()))
+sides = {"here": memory.KEPT, "glibc's own": memory.GLIBC} if model.device.type == "cpu" else {"here": None}
+times: dict[tuple[str, str], list[float]] = {(step, side): [] for step in ("encode", "decode") for side in sides}
+for _ in range(4):
+    for side, thresholds in sides.items():
+        if thresholds is not None and not memory.keep_freed(thresholds):
+            raise SystemExit(
+                "times of encode and decode: the C library's memory is set by the environment, or not glibc's"
+            )
+        memory.give_back()
+        for repeat in range(5):
+            started = time.perf_counter()
+            embedding = model.encode(prepared)
+            encoded = time.perf_counter()
+            model.decode(embedding, points, labels)  # the next one finds what it needs of the cube
+            before = time.perf_counter()
+            model.decode(embedding, points, labels)
+            decoded = time.perf_counter()
+            if repeat:
+                times["encode", side].append(encoded - started)
+                times["decode", side].append(decoded - before)
+for step in ("encode", "decode"):
+    here, *rivals = (1000 * statistics.median(times[step, side]) for side in sides)
+    rival = "".join(f", {slow:.0f} ms without freed memory kept ({slow / here:.2f}×)" for slow in rivals)
+    print(f"median {step}: {here:.0f} ms{rival}")

@@ -4,8 +4,6 @@ Both sides run in turn, in one process, on the same weights (random ones of the 
 them) and the same input, and their answers are compared.
 """
 
-import contextlib
-import ctypes
 import gc
 import platform
 import statistics
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from sammed3d_nb.memory import give_back
 from sammed3d_nb.model import PRECISIONS, Model, pick_device
 from sammed3d_nb.network import plain
 from sammed3d_nb.network.click_maps import Features
@@ -191,7 +190,7 @@ def peak_megabytes(compute: Callable[[], Tensor], where: torch.device) -> float 
     (a captured graph holds its memory all the time, so it shows little); elsewhere ``None``.
     """
     gc.collect()
-    _give_back_free_memory()
+    give_back()  # or a call that takes it again shows no rise
     if where.type == "cuda":
         _wait(where)
         torch.cuda.reset_peak_memory_stats(where)
@@ -206,12 +205,6 @@ def peak_megabytes(compute: Callable[[], Tensor], where: torch.device) -> float 
     before = _status("VmRSS")
     compute()
     return max(0.0, _status("VmHWM") - before)
-
-
-def _give_back_free_memory() -> None:
-    """Make the C library return what is free, or a call that takes it again shows no rise."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _status(field: str) -> float:

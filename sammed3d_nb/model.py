@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sammed3d_nb import checkpoints
+from sammed3d_nb import checkpoints, memory
 from sammed3d_nb.errors import DeviceError
 from sammed3d_nb.network.graphs import Graphs
 from sammed3d_nb.network.normalise import normalise
@@ -189,6 +189,8 @@ class Model:
                 self._step_down(error)
             else:
                 break
+        if self.device.type == "cpu":
+            memory.keep_freed()
         if self.device.type == "cuda":
             with self._on_device():
                 self._graphs = Graphs.of(self.network)
