@@ -169,14 +169,15 @@ def race(slow: Side, fast: Side, where: torch.device) -> float:
 
 
 def _time(compute: Callable[[], Tensor], where: torch.device) -> float:
-    _wait(where)
+    wait(where)
     start = time.perf_counter()
     compute()
-    _wait(where)
+    wait(where)
     return time.perf_counter() - start
 
 
-def _wait(where: torch.device) -> None:
+def wait(where: torch.device) -> None:
+    """Until the device has done what it was told."""
     if where.type == "cuda":
         torch.cuda.synchronize(where)
     elif where.type == "mps":
@@ -192,11 +193,11 @@ def peak_megabytes(compute: Callable[[], Tensor], where: torch.device) -> float 
     gc.collect()
     give_back()  # or a call that takes it again shows no rise
     if where.type == "cuda":
-        _wait(where)
+        wait(where)
         torch.cuda.reset_peak_memory_stats(where)
         held = torch.cuda.memory_allocated(where)
         compute()
-        _wait(where)
+        wait(where)
         return (torch.cuda.max_memory_allocated(where) - held) / 1e6
     reset = Path("/proc/self/clear_refs")
     if where.type != "cpu" or not reset.exists():

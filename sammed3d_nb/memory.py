@@ -5,10 +5,8 @@ import ctypes
 import os
 from typing import NamedTuple
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 """Parameters of ``mallopt``, as glibc's malloc.h numbers them."""
-SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-"""Environment variables with which a user decides."""
 
 
 class Thresholds(NamedTuple):
@@ -18,24 +16,25 @@ class Thresholds(NamedTuple):
     mmap: int
 
 
-GLIBC = Thresholds(64 * 2**20, 32 * 2**20)
-"""Where glibc's own thresholds rise to by themselves in a process that frees large blocks."""
 KEPT = Thresholds(256 * 2**20, 64 * 2**20)
-"""One click of the compact network takes and frees blocks of 8 to 50 MB; fresh pages cost a sixth of its time."""
+"""One click of the compact network takes and frees blocks of 8 to 50 MB; fresh pages cost an eighth of its time."""
+LARGEST_MMAP = 32 * 2**20
+"""Older versions of glibc refuse more."""
 
 
 def keep_freed(thresholds: Thresholds = KEPT) -> bool:
-    """Reuse freed memory for what comes next, up to the thresholds; False where that cannot be told to the C library.
+    """Reuse freed memory for what comes next; False, and nothing is changed, where the C library cannot be told.
 
-    It is told for the whole process, and not at all where the user's environment says something about it.
+    It is told for the whole process, and not at all where the user's environment says something about it. Threads that
+    begin later share the main thread's memory: memory of their own is given back whatever the thresholds say.
     """
-    if any(name in os.environ for name in SET_BY_USER):
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False
     with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        return bool(
-            library.mallopt(TRIM_THRESHOLD, thresholds.trim) and library.mallopt(MMAP_THRESHOLD, thresholds.mmap)
-        )
+        tell = ctypes.CDLL("libc.so.6").mallopt
+        # first what may be refused: any of them ends glibc's own adjustment
+        if any(tell(MMAP_THRESHOLD, size) for size in (thresholds.mmap, min(thresholds.mmap, LARGEST_MMAP))):
+            return bool(tell(TRIM_THRESHOLD, thresholds.trim) and tell(ARENA_MAX, 1))
     return False
 
 

@@ -17,7 +17,7 @@ from sammed3d_nb import checkpoints, memory
 from sammed3d_nb.errors import DeviceError
 from sammed3d_nb.network.graphs import Graphs
 from sammed3d_nb.network.normalise import normalise
-from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
+from sammed3d_nb.network.spec import Embedding, ModelSpec, Network, parts_of
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -224,8 +224,7 @@ class Model:
 
 
 def _finite(computed: Embedding) -> bool:
-    parts = [computed] if isinstance(computed, Tensor) else computed
-    return all(bool(torch.isfinite(part).all()) for part in parts)
+    return all(bool(torch.isfinite(part).all()) for part in parts_of(computed))
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -1,6 +1,7 @@
 """Models on devices: one copy of the weights, safe threads, and what happens when memory runs out."""
 
 import gc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from support import BallNetwork, torso_like
 from sammed3d_nb import Session, load_model
 from sammed3d_nb.errors import CheckpointError, DeviceError
 from sammed3d_nb.model import Model, missing, pick_device
+from sammed3d_nb.network import graphs
+from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.sam_med3d import SamMed3D
+from sammed3d_nb.network.spec import parts_of
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -272,6 +276,48 @@ def test_missing_says_nothing_when_torch_says_nothing() -> None:
     assert missing(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")) == ""
 
 
+class Played:
+    """A graph's interface on a CPU: the same buffers, computed again at each call."""
+
+    def __init__(self, function: Callable[..., tuple[torch.Tensor, ...]], *examples: torch.Tensor, pool: object = None):
+        self.function, self.inputs, self.graph = function, [example.clone() for example in examples], self
+
+    def pool(self) -> object:
+        return None
+
+    def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        for buffer, value in zip(self.inputs, inputs, strict=True):
+            buffer.copy_(value)
+        return self.function(*self.inputs)
+
+
+@pytest.mark.parametrize("make", [lambda: SamMed3D.from_state_dict(weights()), Compact], ids=["sam", "compact"])
+def test_clicks_filled_up_for_graphs_change_nothing(
+    make: Callable[[], SamMed3D | Compact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cubes by turns, more and fewer clicks: what graphs share holds nothing of the call before."""
+    monkeypatch.setattr(graphs, "Graph", Played)
+    torch.manual_seed(0)
+    network = make().eval()
+    recorded = graphs.Graphs.of(network)
+    assert recorded is not None
+    n = network.spec.grid_size
+    with torch.no_grad():
+        cubes = [recorded.encode(cube(seed)) for seed in (1, 2)]
+        assert all(map(torch.equal, parts_of(cubes[0]), parts_of(network.encode(cube(1)))))
+        previous = None
+        for clicks in (1, 3, 5, 2, 33):
+            points, labels = torch.arange(3.0 * clicks).view(-1, 3) * 7 % 128, torch.arange(1, clicks + 1) % 2
+            for embedding in cubes:
+                for got, want in zip(
+                    recorded.decode(embedding, points, labels, previous),
+                    network.decode(embedding, points, labels, previous),
+                    strict=True,
+                ):
+                    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+            previous = torch.randn(1, 1, n, n, n)
+
+
 @CUDA
 @pytest.mark.parametrize("shape", [TEACHER, STUDENT])
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.1), ("float16", 0.02)])
@@ -308,6 +354,7 @@ def test_cuda_graphs_give_the_cpu_answers_of_the_compact_network(precision: str,
             want = exact.decode(want_from, points, labels, previous)
             got = fast.decode(got_from, points, labels, previous)
             assert float((got.logits.cpu() - want.logits).norm() / want.logits.norm()) < tolerance
+            assert float((got.quality.cpu() - want.quality).abs()) < 10 * tolerance
         previous = want.logits
 
 

@@ -128,7 +128,7 @@ def hold_clicks(logits: Tensor, points: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (b, 1, n, n, n).
         points: (b, m, 3) float, index of the logits' own grid.
-        labels: (b, m) 1, 0 or −1 (no click).
+        labels: (b, m) 1, 0 or negative (no click).
     """
     n = logits.shape[-1]
     held = logits.clone(memory_format=torch.contiguous_format)

@@ -199,20 +199,20 @@ class Compact(Network):
         self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `Network.decode`; logits of the cube's own resolution, (1, 1, n, n, n)."""
-        features, keys = self.known(embedding)
-        return self.respond(features, keys, points, labels, previous)
+        return self.respond(self.known(embedding), points, labels, previous)
 
-    def known(self, embedding: Embedding) -> tuple[Features, tuple[Tensor, Tensor]]:
-        """What is known of a cube before any click, in the network's precision: its features and their keys."""
+    def known(self, embedding: Embedding) -> tuple[Tensor, ...]:
+        """What is known of a cube before any click, in the network's precision: `Features`, then `Encoder.keys`."""
         dtype = self.decoder.prompt.weight.dtype  # it may have changed since the encoding, where memory was short
         features = Features(*[part.to(dtype) for part in embedding])
-        return features, self._keys_of(features)
+        return *features, *self._keys_of(features)
 
     def respond(
-        self, features: Features, keys: tuple[Tensor, Tensor], points: Tensor, labels: Tensor, previous: Tensor | None
+        self, known: tuple[Tensor, ...], points: Tensor, labels: Tensor, previous: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """`decode` from what `known` gives; labels other than 0 and 1 are nobody's click."""
-        logits, quality = self.answer(features, points[None], labels[None], previous, keys)
+        """`decode` from what `known` gives; where a label is negative there is no click."""
+        (fine, coarse), features = known[-2:], Features(*known[:-2])
+        logits, quality = self.answer(features, points[None], labels[None], previous, (fine, coarse))
         return hold_clicks(logits, points[None], labels[None]), quality.sigmoid()
 
     def _keys_of(self, features: Features) -> tuple[Tensor, Tensor]:
@@ -243,7 +243,7 @@ class Compact(Network):
         Args:
             features: Of b cubes.
             points: (b·k, m, 3) float, cube index.
-            labels: (b·k, m) 1, 0, or −1 where an object has fewer than m clicks.
+            labels: (b·k, m) 1, 0, or a negative number where an object has fewer than m clicks.
             previous: (b·k, 1, n, n, n) logits, or ``None``.
             keys: `Encoder.keys` of the features, where they are known.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sammed3d_nb.network.decoder import MaskDecoder
 from sammed3d_nb.network.encoder import EncoderShape, ImageEncoder
-from sammed3d_nb.network.prompts import PromptEncoder
+from sammed3d_nb.network.prompts import IGNORED, PromptEncoder
 from sammed3d_nb.network.spec import Embedding, ModelSpec, Network
 
 KEPT_CUBES = 4
@@ -89,6 +89,20 @@ class SamMed3D(Network):
             previous = points.new_zeros(1, 1, n, n, n)
         assert isinstance(embedding, Tensor)
         return self.answer(self.products(embedding), points, labels, previous)
+
+    def known(self, embedding: Embedding) -> tuple[Tensor, ...]:
+        """What is known of a cube before any click: its `products`."""
+        assert isinstance(embedding, Tensor)
+        return (self.products(embedding),)
+
+    def respond(
+        self, known: tuple[Tensor, ...], points: Tensor, labels: Tensor, previous: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """`decode` from what `known` gives; where a label is `IGNORED` nothing attends to the click."""
+        (products,) = known
+        own = products.new_zeros(5)  # the quality token and the mask tokens stand first, "not a point" last
+        hidden = torch.where(labels == IGNORED, -torch.inf, 0.0).to(products.dtype)
+        return self.answer(products, points, labels, previous, ignore=torch.cat([own, hidden, own[:1]])[None])
 
     def decode_multimask(
         self, embedding: Tensor, points: Tensor, labels: Tensor, previous: Tensor

@@ -10,6 +10,11 @@ Embedding = Tensor | tuple[Tensor, ...]
 """What `Network.encode` hands to `Network.decode`; opaque to everyone else, immutable by agreement."""
 
 
+def parts_of(embedding: Embedding) -> tuple[Tensor, ...]:
+    """The tensors of an embedding, one or several."""
+    return (embedding,) if isinstance(embedding, Tensor) else tuple(embedding)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What a loaded network is, for callers, the screen and the saved record.

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
+from sammed3d_nb.memory import keep_freed
+
 log = logging.getLogger("sammed3d_nb.ui")
 
 
@@ -18,6 +20,7 @@ class Worker:
     """
 
     def __init__(self, on_change: Callable[[str | None], None], on_error: Callable[[BaseException], None]) -> None:
+        keep_freed()  # before the thread begins
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sammed3d")
         self._on_change, self._on_error = on_change, on_error
         self._lock = Lock()
