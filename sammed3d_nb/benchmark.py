@@ -1,5 +1,7 @@
 """How fast the networks are on this machine, each next to the straightforward computation that it replaces.
 
+For the compact network, on a GPU only, that is itself without CUDA graphs.
+
 Both sides run in turn, in one process, on the same weights (random ones of the real shapes: the time does not depend on
 them) and the same input, and their answers are compared.
 """
@@ -12,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,11 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sammed3d_nb.memory import give_back
 from sammed3d_nb.model import PRECISIONS, Model, pick_device
 from sammed3d_nb.network import plain
-from sammed3d_nb.network.click_maps import Features
 from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.encoder import EncoderShape
 from sammed3d_nb.network.sam_med3d import SamMed3D
-from sammed3d_nb.network.spec import Embedding, ModelSpec
+from sammed3d_nb.network.spec import Embedding, ModelSpec, parts_of
 from sammed3d_nb.recognise import FASTSAM3D_SHAPE, SAM_MED3D_SHAPE
 
 CLICKS = 3
@@ -44,7 +44,7 @@ class Side:
         gflop: 10⁹ floating-point operations of one run, a multiplication and an addition counting two.
     """
 
-    run: Callable[[], Tensor]
+    run: Callable[[], Embedding]
     repeats: int
     seconds: list[float]
     megabytes: float | None = None
@@ -68,6 +68,11 @@ def random_network(shape: EncoderShape, seed: int = 0) -> SamMed3D:
     return SamMed3D.from_state_dict(state)
 
 
+def _random_compact(seed: int = 0) -> Compact:
+    torch.manual_seed(seed)
+    return Compact()
+
+
 def run(*, device: str | None = None, quick: bool = False) -> Iterator[str]:
     """The lines of the table, each as soon as it is measured.
 
@@ -77,13 +82,15 @@ def run(*, device: str | None = None, quick: bool = False) -> Iterator[str]:
     """
     where = pick_device(device)
     yield f"{machine(where)}, torch {torch.__version__}; medians; original = the straightforward padded computation"
+    if where.type == "cuda" and not quick:
+        yield "compact: original = the same network, launched kernel by kernel"
     yield f"{'network':<10} {'step':<15} {'precision':<9} {'original':>11} {'here':>11} {'ratio':>7} " \
           f"{'memory, MB':>15} {'GFLOP':>13} {'difference':>11}"  # fmt: skip
     makers: dict[str, Callable[[], SamMed3D | Compact]] = {
         name: partial(random_network, shape) for name, shape in list(NETWORKS.items())[: 1 if quick else None]
     }
     if where.type == "cuda" and not quick:  # elsewhere both sides are one
-        makers["compact"] = Compact
+        makers["compact"] = _random_compact
     for name, make in makers.items():
         network = make()
         flops = {step: [_gflop(side) for side in sides] for step, sides in _steps(network, None).items()}
@@ -138,17 +145,12 @@ def _steps(network: SamMed3D | Compact, model: Model | None) -> dict[str, tuple[
         return model.decode(embedding, points, labels, previous).logits
 
     return {
-        "encode a cube": (Side(lambda: _one(slow_encode(cube)), 1, []), Side(lambda: _one(encode(cube)), 1, [])),
+        "encode a cube": (Side(lambda: slow_encode(cube), 1, []), Side(lambda: encode(cube), 1, [])),
         f"decode {CLICKS} clicks": (
             Side(lambda: slow_decode(embedding, points, labels, previous)[0], 1, []),
             Side(decode, 1, []),
         ),
     }
-
-
-def _one(embedding: Embedding) -> Tensor:
-    """The tensor to compare; of the compact network's features the fine ones, into which all others went."""
-    return embedding if isinstance(embedding, Tensor) else cast(Features, embedding).fine
 
 
 def race(slow: Side, fast: Side, where: torch.device) -> float:
@@ -158,7 +160,9 @@ def race(slow: Side, fast: Side, where: torch.device) -> float:
         The relative difference of their answers, ‖a − b‖ / ‖a‖.
     """
     with torch.inference_mode():
-        answers = [side.run().float().cpu() for side in (slow, fast)]  # and warm up
+        answers = [
+            torch.cat([part.flatten().float().cpu() for part in parts_of(side.run())]) for side in (slow, fast)
+        ]  # and warm up
         for side in (fast, slow):
             side.megabytes = peak_megabytes(side.run, where)
         share = fast.repeats // slow.repeats
@@ -168,7 +172,7 @@ def race(slow: Side, fast: Side, where: torch.device) -> float:
     return float((answers[0] - answers[1]).norm()) / float(answers[0].norm())
 
 
-def _time(compute: Callable[[], Tensor], where: torch.device) -> float:
+def _time(compute: Callable[[], Embedding], where: torch.device) -> float:
     wait(where)
     start = time.perf_counter()
     compute()
@@ -184,7 +188,7 @@ def wait(where: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def peak_megabytes(compute: Callable[[], Tensor], where: torch.device) -> float | None:
+def peak_megabytes(compute: Callable[[], Embedding], where: torch.device) -> float | None:
     """The most memory that a call held beyond what was there before, 10⁶ bytes.
 
     On a CPU under Linux the process's resident memory, libraries' workspaces included; on CUDA what torch allocated
