@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sammed3d_nb import zoom
 from sammed3d_nb.network import click_maps
-from sammed3d_nb.network.compact import Compact
+from sammed3d_nb.network.compact import Compact, Size
 from sammed3d_nb.network.layers import unit
 from training import cases, clicks, lesions, scenes, train
 
@@ -118,6 +118,12 @@ def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
     again = train.Trainer(argparse.Namespace(**vars(args) | {"resume": path}), torch.device("cpu"), 1)
     for one, other in zip(trainer.average, again.master, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+
+
+def test_blocks_are_read_from_the_command_line():
+    assert Size(refine=train.blocks("3,7,1")).refine == (3, 7, 1)
+    with pytest.raises(ValueError, match="expected 3"):
+        train.blocks("3,7")
 
 
 def test_an_earlier_network_resumes_with_blocks_that_change_nothing_yet(tmp_path):

@@ -118,7 +118,7 @@ def frame(case: Case, spacing: float, centre: Tensor, n: int, device: torch.devi
     if chance(0.25):
         matrix = matrix[torch.randperm(3)] * (2 * torch.randint(2, (3, 1)) - 1)
     if chance(0.4):
-        a = 0.15 * torch.randn(3)
+        a = (0.15 if chance(0.75) else 0.5) * torch.randn(3)  # most people lie straight, some volumes do not
         matrix = torch.linalg.matrix_exp(torch.tensor([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])) @ matrix
     if chance(0.3):
         matrix = matrix * torch.empty(3).uniform_(0.85, 1.18)

@@ -57,6 +57,12 @@ def disturb(logits: Tensor) -> Tensor:
     return torch.where(luck > 0.95, torch.zeros_like(logits), logits)
 
 
+def blocks(text: str) -> tuple[int, int, int]:
+    """`Size.refine` from the command line."""
+    fine, middle, coarse = (int(number) for number in text.split(","))
+    return fine, middle, coarse
+
+
 def rounded(figures: dict[str, Tensor]) -> dict[str, float]:
     """To print."""
     return {name: round(float(value), 4) for name, value in figures.items()}
@@ -67,7 +73,8 @@ class Trainer:
 
     def __init__(self, args: argparse.Namespace, device: torch.device, world: int) -> None:
         self.args, self.device, self.world = args, device, world
-        size = Size() if not args.tiny else Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, cube=64)
+        tiny = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, cube=64)
+        size = tiny if args.tiny else Size(refine=args.refine)
         torch.manual_seed(0)
         network = Compact(size)
         if args.resume:
@@ -264,6 +271,7 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=200, help="scenes of each kind kept on a GPU")
     parser.add_argument("--drawers", type=int, default=0, help="processes that draw scenes, for each GPU")
     parser.add_argument("--cutters", type=int, default=2, help="threads that cut cubes, for each GPU")
+    parser.add_argument("--refine", type=blocks, default=Size().refine, help="blocks on the encoder's way up: 3,7,1")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", action="store_true")
