@@ -279,11 +279,10 @@ def test_missing_says_nothing_when_torch_says_nothing() -> None:
 class Played:
     """A graph's interface on a CPU: the same buffers, computed again at each call."""
 
-    def __init__(self, function: Callable[..., tuple[torch.Tensor, ...]], *examples: torch.Tensor, pool: object = None):
-        self.function, self.inputs, self.graph = function, [example.clone() for example in examples], self
-
-    def pool(self) -> object:
-        return None
+    def __init__(
+        self, function: Callable[..., tuple[torch.Tensor, ...]], *examples: torch.Tensor, beside: object = None
+    ):
+        self.function, self.inputs = function, [example.clone() for example in examples]
 
     def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         for buffer, value in zip(self.inputs, inputs, strict=True):

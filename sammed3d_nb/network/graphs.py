@@ -4,7 +4,6 @@ On a fast GPU the time of one cube or click is otherwise mostly the time that Py
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +24,13 @@ class Graph:
     Args:
         function: from tensors to a tuple of tensors; no data-dependent shapes, no synchronisation.
         examples: tensors of the shapes and dtypes that it will get; kept as its input buffers.
-        pool: of a graph whose memory this one shares, because they never run at the same time.
+        beside: another graph whose memory this one shares: they never run at the same time, and what one of them leaves
+            is copied before the next one runs.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], *examples: Tensor, pool: Any = None) -> None:
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], *examples: Tensor, beside: "Graph | None" = None
+    ) -> None:
         self.inputs = [example.clone() for example in examples]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -37,7 +39,10 @@ class Graph:
                 function(*self.inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
+        # of the current GPU: torch's own capture stream is of the GPU that captured first in this process
+        self.stream: torch.cuda.Stream = torch.cuda.Stream() if beside is None else beside.stream
+        pool = None if beside is None else beside.graph.pool()
+        with torch.cuda.graph(self.graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
             self.outputs = function(*self.inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -92,8 +97,8 @@ class Graphs:
         for buffer, part in zip(self._cube, now, strict=True):
             buffer.copy_(part)
         if size not in self._decode:
-            pool = next((graph.graph.pool() for graph in self._decode.values()), None)
-            self._decode[size] = Graph(self._answer, filled, kinds, pool=pool)
+            beside = next(iter(self._decode.values()), None)
+            self._decode[size] = Graph(self._answer, filled, kinds, beside=beside)
         logits, quality = self._decode[size](filled, kinds)
         return logits, quality
 
