@@ -81,16 +81,16 @@ def run(*, device: str | None = None, quick: bool = False) -> Iterator[str]:
         quick: fewer repeats, and only SAM-Med3D in float32.
     """
     where = pick_device(device)
-    yield f"{machine(where)}, torch {torch.__version__}; medians; original = the straightforward padded computation"
-    if where.type == "cuda" and not quick:
-        yield "compact: original = the same network, launched kernel by kernel"
-    yield f"{'network':<10} {'step':<15} {'precision':<9} {'original':>11} {'here':>11} {'ratio':>7} " \
-          f"{'memory, MB':>15} {'GFLOP':>13} {'difference':>11}"  # fmt: skip
     makers: dict[str, Callable[[], SamMed3D | Compact]] = {
         name: partial(random_network, shape) for name, shape in list(NETWORKS.items())[: 1 if quick else None]
     }
     if where.type == "cuda" and not quick:  # elsewhere both sides are one
         makers["compact"] = _random_compact
+    yield f"{machine(where)}, torch {torch.__version__}; medians; original = the straightforward padded computation"
+    if "compact" in makers:
+        yield "compact: original = the same network, launched kernel by kernel"
+    yield f"{'network':<10} {'step':<15} {'precision':<9} {'original':>11} {'here':>11} {'ratio':>7} " \
+          f"{'memory, MB':>15} {'GFLOP':>13} {'difference':>11}"  # fmt: skip
     for name, make in makers.items():
         network = make()
         flops = {step: [_gflop(side) for side in sides] for step, sides in _steps(network, None).items()}
