@@ -28,8 +28,16 @@ from training.cases import Source, cut
 from training.clicks import loss_of, next_click
 from training.feed import Ahead, Drawers, batch_of
 
-ROUNDS = ((3, (1, 2, 3)), (2, (1, 2)), (6, (1, 4, 6)), (4, (1, 3, 4)))
-"""How many clicks a step simulates, and at which of them it learns; taken in turn."""
+ROUNDS = (
+    ((1, 1, 2, 3), (0, 1, 3)),
+    ((1, 1, 2), (0, 1, 2)),
+    ((1, 2, 3, 4, 5, 6), (0, 3, 5)),
+    ((1, 2, 3, 4), (0, 2, 3)),
+)
+"""The clicks shown for each answer of a step, and the answers that it learns from; taken in turn.
+
+A number twice: the same click again with a coarse answer before it, as the session asks when it zooms in.
+"""
 CLICK_ROOM = (1, 3, 6)
 """Clicks are filled up to these numbers: few sizes to compile."""
 
@@ -43,13 +51,14 @@ def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def disturb(logits: Tensor) -> Tensor:
+def disturb(logits: Tensor, coarse: float = 1.0) -> Tensor:
     """What the session may do to the previous mask: a detour over another cube's grid, a forgotten mask.
 
     Args:
         logits: (b, 1, n, n, n); each object has its own luck.
+        coarse: 0.25 for a detour for sure.
     """
-    luck = torch.rand(len(logits), 1, 1, 1, 1, device=logits.device)
+    luck = coarse * torch.rand(len(logits), 1, 1, 1, 1, device=logits.device)
     for low, high, times in ((0.0, 0.15, 2), (0.15, 0.25, 4)):
         small = torch.nn.functional.avg_pool3d(logits, times)
         rough = torch.nn.functional.interpolate(small, scale_factor=times, mode="trilinear")
@@ -119,7 +128,7 @@ class Trainer:
         self.graphs: list[tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]] = []
 
     def gradients(
-        self, batch: dict[str, Tensor], clicks: int, learn: tuple[int, ...]
+        self, batch: dict[str, Tensor], passes: tuple[int, ...], learn: tuple[int, ...]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """All gradients of a batch of cubes with k objects each, flat, and how good the answers were."""
         for w in self.weights:
@@ -131,20 +140,23 @@ class Trainer:
         labels = torch.full((len(masks), CLICK_ROOM[-1]), -1, device=masks.device)
         previous = None
         figures = {}
-        for click in range(1, clicks + 1):
-            predicted = None if previous is None else previous[:, 0] > 0
-            point, label = self.next_click(masks, predicted, valid, 0.25)
-            points, labels = points.clone(), labels.clone()
-            points[:, click - 1], labels[:, click - 1] = point, label
-            grad = click in learn
+        for turn, click in enumerate(passes):
+            again = turn > 0 and click == passes[turn - 1]
+            if not again:
+                predicted = None if previous is None else previous[:, 0] > 0
+                point, label = self.next_click(masks, predicted, valid, 0.25)
+                points, labels = points.clone(), labels.clone()
+                points[:, click - 1], labels[:, click - 1] = point, label
+            grad = turn in learn
             with torch.set_grad_enabled(grad):
-                before = None if previous is None else self.disturb(previous)
-                shown = min(room for room in CLICK_ROOM if room >= click)
+                before = None if previous is None else self.disturb(previous, 0.25 if again else 1.0)
+                shown = min(room for room in CLICK_ROOM if room >= click + again)
                 logits, quality = self.network.answer(leaves, points[:, :shown], labels[:, :shown], before)
                 if grad:
                     losses, dice = self.loss(logits, quality, masks, valid, points[:, :click], labels[:, :click])
                     (losses.mean() / len(learn)).backward()
-                    figures[f"dice{click}"], figures[f"loss{click}"] = dice.mean(), losses.detach().mean()
+                    name = f"{click}again" if again else f"{click}"
+                    figures[f"dice{name}"], figures[f"loss{name}"] = dice.mean(), losses.detach().mean()
             previous = hold_clicks(logits.detach(), points[:, :click], labels[:, :click])
         given = [
             (f, leaf.grad)
@@ -161,16 +173,16 @@ class Trainer:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for clicks, learn in ROUNDS:
+            for passes, learn in ROUNDS:
                 for _ in range(2):
-                    flat, figures = self.gradients(self.inputs, clicks, learn)
-                self.say(f"plain: {clicks} clicks, gradient {float(flat.norm()):.4g}, {rounded(figures)}")
+                    flat, figures = self.gradients(self.inputs, passes, learn)
+                self.say(f"plain: clicks {passes}, gradient {float(flat.norm()):.4g}, {rounded(figures)}")
         torch.cuda.current_stream().wait_stream(aside)
         pool = None
-        for clicks, learn in ROUNDS:
+        for passes, learn in ROUNDS:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=pool):
-                flat, figures = self.gradients(self.inputs, clicks, learn)
+                flat, figures = self.gradients(self.inputs, passes, learn)
             pool = graph.pool()
             self.graphs.append((graph, flat, figures))
         for graph, flat, figures in self.graphs:
@@ -190,14 +202,14 @@ class Trainer:
 
     def step(self, batch: dict[str, Tensor], rate: float) -> dict[str, Tensor]:
         """One step over a batch of cubes with k objects each."""
-        clicks, learn = ROUNDS[self.count % len(ROUNDS)]
+        passes, learn = ROUNDS[self.count % len(ROUNDS)]
         if self.graphs:
             for name, value in batch.items():
                 self.inputs[name].copy_(value)
             graph, flat, figures = self.graphs[self.count % len(ROUNDS)]
             graph.replay()
         else:
-            flat, figures = self.gradients(batch, clicks, learn)
+            flat, figures = self.gradients(batch, passes, learn)
         self.update(flat, rate)
         self.count += 1
         return figures

@@ -45,7 +45,7 @@ class Size:
     blocks: tuple[int, int, int, int] = (2, 3, 4, 4)
     decoder_blocks: int = 2
     merges: tuple[int, int, int] = (1, 1, 1)
-    refine: tuple[int, int, int] = (3, 4, 1)
+    refine: tuple[int, int, int] = (3, 7, 1)
     heads: int = 8
     groups: int = 4
     cube: int = 128
