@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from sammed3d_nb import zoom
 from sammed3d_nb.cache import EmbeddingCache
-from sammed3d_nb.cube import Cube, grid_to_cube
+from sammed3d_nb.cube import MARGIN, Cube, grid_to_cube
 from sammed3d_nb.model import Model
 from sammed3d_nb.region import Index, LocalMask, Region
 from sammed3d_nb.volume import Volume
@@ -255,7 +255,9 @@ class _Run:
 def assemble(pieces: Sequence[Piece], volume: Volume) -> LocalMask:
     """One mask from the answers of all cubes, on the volume's own grid.
 
-    Where cubes overlap their logits are blended: a later one fades in over half the overlap from its faces inwards.
+    Where cubes overlap their logits are blended: a later one fades in from those of its faces beyond which the volume
+    goes on. A grown one does so over half the overlap; a clicked one within `MARGIN`, so that it alone answers clicks
+    which only it was told of.
     """
     region = Region.union([piece.cube.region(volume, piece.logits) for piece in pieces])
     if len(pieces) == 1:
@@ -272,7 +274,7 @@ def assemble(pieces: Sequence[Piece], volume: Volume) -> LocalMask:
             if 0 in shared.size:
                 continue
             here = shared.within(part).slices
-            share = np.clip(piece.cube.logits_home(_ramp(piece.cube.size), volume, shared), 0, 1)
+            share = np.clip(piece.cube.logits_home(_ramp(piece, volume), volume, shared), 0, 1)
             known = ~np.isnan(before[here])
             home[here] = np.where(known, before[here] + share * (home[here] - before[here]), home[here])
             before[here] = np.nan  # blended now; another earlier cube that overlaps here too must not fade it again
@@ -291,11 +293,15 @@ def _prompt(pieces: Sequence[Piece], target: Cube) -> NDArray[np.float32] | None
     return prompt
 
 
-def _ramp(size: int) -> NDArray[np.float32]:
-    """Weights of a cube of `size`³ voxels, in cells of two: 0 at its faces, 1 from half the overlap inwards."""
-    cells = np.arange(size // 2, dtype=np.float32)
-    line = np.minimum(1, 2 * (np.minimum(cells, cells[::-1]) + 0.5) / (OVERLAP / 2))
-    return np.minimum(np.minimum(line[:, None, None], line[:, None]), line)
+def _ramp(piece: Piece, volume: Volume) -> NDArray[np.float32]:
+    """Weights of a piece, in cells of two cube voxels: near 0 at open faces, 1 further inside."""
+    size, width = piece.cube.size, OVERLAP / 2 if piece.grown else MARGIN - 1
+    weights = np.ones((size // 2,) * 3, dtype=np.float32)
+    rising = np.minimum(1, (2 * np.arange(size // 2, dtype=np.float32) + 1) / width)
+    for dim, side in piece.cube.open_faces(volume):
+        shape = [-1 if axis == dim else 1 for axis in range(3)]
+        weights = np.minimum(weights, (rising if side < 0 else rising[::-1]).reshape(shape))
+    return weights
 
 
 def _deepest(mask: NDArray[np.bool_], size: int) -> NDArray[np.float64] | None:

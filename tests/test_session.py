@@ -64,6 +64,18 @@ def test_a_click_outside_the_cube_moves_it_and_the_mask_goes_along(session: Sess
     assert len(moved.cubes) == 2
 
 
+@pytest.mark.parametrize("along", range(40, 128, 4))
+def test_a_click_is_obeyed_wherever_two_cubes_overlap(along: int) -> None:
+    volume = Volume.from_array(np.zeros((60, 60, 192), np.int16), (1.5, 1.5, 1.5))
+    session = Session(volume, model_of(BallNetwork()))
+    session.click((20, 30, 30))
+    session.click((170, 30, 30))  # a second cube; the first one is not told of the clicks that follow
+    result = session.click((along, 30, 30))
+    assert len(result.cubes) == 2
+    assert result.mask[30, 30, along] == 1
+    assert session.click((along, 30, 30), positive=False).mask[30, 30, along] == 0
+
+
 def test_a_negative_click_removes(session: Session) -> None:
     before = session.click(CENTRE)
     after = session.click((118, 100, 30), positive=False)
