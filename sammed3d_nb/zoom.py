@@ -74,11 +74,12 @@ def wanted(
 
 def _component(mask: NDArray[np.bool_], cell: NDArray[np.int_]) -> tuple[slice, ...] | None:
     """The box of the component of `mask` that holds `cell`; of the largest one if none does; None if it is empty."""
-    labels, count = ndimage.label(mask)
-    if not count:
+    boxes = ndimage.find_objects(mask.view(np.uint8))  # labelling inside the mask's box alone is several times faster
+    if not boxes:
         return None
-    label = labels[tuple(np.clip(cell, 0, np.array(mask.shape) - 1))]
-    if not label:
-        label = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    box: tuple[slice, ...] = ndimage.find_objects(labels)[label - 1]
-    return box
+    first = np.array([part.start for part in boxes[0]])
+    labels, _ = ndimage.label(mask[boxes[0]])
+    at = np.clip(cell, 0, np.array(mask.shape) - 1)
+    label = int(labels[tuple(at - first)]) if mask[tuple(at)] else 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    found = ndimage.find_objects(labels)[label - 1]
+    return tuple(slice(part.start + start, part.stop + start) for part, start in zip(found, first, strict=True))
