@@ -23,7 +23,7 @@ Below `HYSTERESIS`, or one click would never lead to a finer cube.
 """
 CROP = 43
 """Cube voxels along the longest side of a small volume in its first cube."""
-AGREEMENT = 0.6
+AGREEMENT = 0.45
 """A finer or coarser answer counts only if its Dice with the one before reaches this: it refines, or it is wrong."""
 MOST = 2
 """Zooms for one click."""
