@@ -217,11 +217,10 @@ class Cube:
         start = Transform.from_parts("region", "voxel", (1, 1, 1), region.start)
         to_grid = start.then(self.from_voxel(volume)).then(grid_to_cube(len(values), self.size).inverse)
         reached = to_grid([np.multiply(bits, np.subtract(region.size, 1)) for bits in _CORNERS])
-        low = np.clip(np.floor(reached.min(axis=0)).astype(int) - 1, 0, len(values) - 1)
-        high = np.clip(np.ceil(reached.max(axis=0)).astype(int) + 2, low + 1, len(values))
-        part = values[
-            tuple(map(slice, low, high))
-        ]  # the region's own cells: copying all of them takes as long as the rest
+        # only the cells that the region needs: copying all of them takes as long as the rest
+        low = np.clip(np.floor(reached.min(axis=0)).astype(int), 0, len(values) - 1)
+        high = np.clip(np.ceil(reached.max(axis=0)).astype(int) + 1, low + 1, len(values))
+        part = values[tuple(map(slice, low, high))]
         to_part = to_grid.then(Transform.from_parts("grid", "grid", (1, 1, 1), -low))
         home = sitk.Resample(
             _image(part), region.size, _itk(to_part), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY, _NO_LOGIT,

@@ -271,6 +271,12 @@ def _curves(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
     return [sorted(curve, key=lambda one: one.click) for curve in curves.values()]
 
 
+def curve_line(curve: Sequence[Measurement]) -> str:
+    """One structure's Dice after each click as a line of text."""
+    scores = "  ".join(f"{one.dice:.3f}" for one in curve)
+    return f"{curve[0].case}  {curve[0].structure:<28} {curve[0].ml:>8.1f} mL  {scores}"
+
+
 def table_lines(table: dict[str, dict[str, float]], title: str) -> Iterator[str]:
     """A summary as lines of text."""
     clicks = [key for key in next(iter(table.values())) if re.fullmatch(r"dice\d+", key)]
@@ -333,8 +339,7 @@ def run(
         found: list[Measurement] = []
         for curve in evaluate(case, clicker, clicks=clicks, seed=seed, sloppy=sloppy):
             found += curve
-            scores = "  ".join(f"{one.dice:.3f}" for one in curve)
-            yield f"{case.name}  {curve[0].structure:<28} {curve[0].ml:>8.1f} mL  {scores}"
+            yield curve_line(curve)
         if not found:
             yield f"{case.name}  has no structure of at least {SMALLEST_ML:g} mL"
             continue

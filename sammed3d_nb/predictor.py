@@ -269,12 +269,13 @@ def assemble(pieces: Sequence[Piece], volume: Volume) -> LocalMask:
         part = piece.cube.region(volume).intersection(region)
         home = piece.cube.logits_home(piece.logits, volume, part)
         before = blended[part.within(region).slices].copy()
+        ramp = _ramp(piece, volume) if parts else None
         for earlier in parts:
             shared = part.intersection(earlier)
             if 0 in shared.size:
                 continue
             here = shared.within(part).slices
-            share = np.clip(piece.cube.logits_home(_ramp(piece, volume), volume, shared), 0, 1)
+            share = np.clip(piece.cube.logits_home(ramp, volume, shared), 0, 1)
             known = ~np.isnan(before[here])
             home[here] = np.where(known, before[here] + share * (home[here] - before[here]), home[here])
             before[here] = np.nan  # blended now; another earlier cube that overlaps here too must not fade it again
@@ -294,8 +295,10 @@ def _prompt(pieces: Sequence[Piece], target: Cube) -> NDArray[np.float32] | None
 
 
 def _ramp(piece: Piece, volume: Volume) -> NDArray[np.float32]:
-    """Weights of a piece, in cells of two cube voxels: near 0 at open faces, 1 further inside."""
-    size, width = piece.cube.size, OVERLAP / 2 if piece.grown else MARGIN - 1
+    """Weights of a piece, in cells of two cube voxels: lowest at open faces, 1 further inside."""
+    size = piece.cube.size
+    # 1 at the last cell centre before the depth that a click has
+    width = OVERLAP / 2 if piece.grown else MARGIN - 1
     weights = np.ones((size // 2,) * 3, dtype=np.float32)
     rising = np.minimum(1, (2 * np.arange(size // 2, dtype=np.float32) + 1) / width)
     for dim, side in piece.cube.open_faces(volume):

@@ -7,7 +7,7 @@ from sammed3d_nb.network.click_maps import hold_clicks, largest
 from sammed3d_nb.network.compact import Compact, Size, size_of
 from sammed3d_nb.network.normalise import normalise
 
-SMALL = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, heads=4, cube=64)
+SMALL = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, refine=(1, 2, 1), heads=4, cube=64)
 
 
 @pytest.fixture(scope="module")

@@ -174,6 +174,18 @@ def test_the_tight_box_misses_no_voxel(volume: Volume, seed: int, threshold: flo
     assert np.array_equal(cube.bring_home(logits, volume, threshold=threshold), everywhere)
 
 
+@given(volumes(most=30), st.integers(0, 2**32 - 1))
+def test_a_part_comes_home_as_in_the_whole(volume: Volume, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    # often partly, sometimes wholly outside the volume
+    cube = Cube.at(volume, random.integers(-20, np.add(volume.size, 20)), spacing=random.uniform(0.1, 2))
+    logits = random.normal(size=(8, 8, 8)).astype(np.float32)
+    whole = cube.logits_home(logits, volume, Region((0, 0, 0), volume.size))
+    low = random.integers(0, volume.size)
+    part = Region.between(low, random.integers(low + 1, np.add(volume.size, 1)))
+    assert np.allclose(cube.logits_home(logits, volume, part), whole[part.slices], atol=1e-4)
+
+
 def test_logits_that_are_no_cube_are_named() -> None:
     volume = torso_like()
     with pytest.raises(ValueError, match=r"shape \(n, n, n\), got \(4, 5, 4\)"):

@@ -120,6 +120,15 @@ def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
 
 
+def test_a_zoomed_mask_is_coarser_for_every_object_and_never_forgotten():
+    logits = torch.randn(40, 1, 16, 16, 16)
+    logits[:, :, 1] = logits[:, :, 0] + 1  # no two neighbours are equal
+    zoomed = train.disturb(logits, zoomed=True)
+    assert bool((zoomed != logits).flatten(1).any(1).all())
+    assert bool((zoomed != 0).flatten(1).any(1).all())
+    assert bool((train.disturb(logits) == logits).flatten(1).all(1).any())
+
+
 def test_blocks_are_read_from_the_command_line():
     assert Size(refine=train.blocks("3,7,1")).refine == (3, 7, 1)
     with pytest.raises(ValueError, match="expected 3"):

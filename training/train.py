@@ -34,7 +34,7 @@ ROUNDS = (
     ((1, 2, 3, 4, 5, 6), (0, 3, 5)),
     ((1, 2, 3, 4), (0, 2, 3)),
 )
-"""The clicks shown for each answer of a step, and the answers that it learns from; taken in turn.
+"""The clicks shown for each answer of a step, and the answers, counted from 0, that it learns from; taken in turn.
 
 A number twice: the same click again with a coarse answer before it, as the session asks when it zooms in.
 """
@@ -51,14 +51,15 @@ def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def disturb(logits: Tensor, coarse: float = 1.0) -> Tensor:
+def disturb(logits: Tensor, zoomed: bool = False) -> Tensor:
     """What the session may do to the previous mask: a detour over another cube's grid, a forgotten mask.
 
     Args:
         logits: (b, 1, n, n, n); each object has its own luck.
-        coarse: 0.25 for a detour for sure.
+        zoomed: A detour over a coarser grid for every object.
     """
-    luck = coarse * torch.rand(len(logits), 1, 1, 1, 1, device=logits.device)
+    luck = torch.rand(len(logits), 1, 1, 1, 1, device=logits.device)
+    luck = 0.25 * luck if zoomed else luck
     for low, high, times in ((0.0, 0.15, 2), (0.15, 0.25, 4)):
         small = torch.nn.functional.avg_pool3d(logits, times)
         rough = torch.nn.functional.interpolate(small, scale_factor=times, mode="trilinear")
@@ -82,7 +83,7 @@ class Trainer:
 
     def __init__(self, args: argparse.Namespace, device: torch.device, world: int) -> None:
         self.args, self.device, self.world = args, device, world
-        tiny = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, cube=64)
+        tiny = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, refine=(1, 1, 1), cube=64)
         size = tiny if args.tiny else Size(refine=args.refine)
         torch.manual_seed(0)
         network = Compact(size)
@@ -149,8 +150,10 @@ class Trainer:
                 points[:, click - 1], labels[:, click - 1] = point, label
             grad = turn in learn
             with torch.set_grad_enabled(grad):
-                before = None if previous is None else self.disturb(previous, 0.25 if again else 1.0)
-                shown = min(room for room in CLICK_ROOM if room >= click + again)
+                before = None if previous is None else self.disturb(previous, again)
+                shown = min(
+                    room for room in CLICK_ROOM if room >= click + again
+                )  # room 1 has no mask before it: one form less
                 logits, quality = self.network.answer(leaves, points[:, :shown], labels[:, :shown], before)
                 if grad:
                     losses, dice = self.loss(logits, quality, masks, valid, points[:, :click], labels[:, :click])
