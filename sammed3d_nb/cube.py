@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
-from sammed3d_nb.region import Region, triple
+from sammed3d_nb.region import Region, bounding_box, triple
 from sammed3d_nb.spaces import LPS_TO_RAS, Matrix, Transform, TransformChain, box
 from sammed3d_nb.volume import Volume
 
@@ -188,12 +188,12 @@ class Cube:
         low, high = np.full(3, -0.5), np.full(3, self.size - 0.5)
         if logits is not None:
             mask = _cubic(logits) > threshold
-            used = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {dim}))) for dim in range(3)]
-            if not used[0].size:
+            box = bounding_box(mask)
+            if box is None:
                 return Region((0, 0, 0), (0, 0, 0))
             cells = grid_to_cube(len(mask), self.size)  # a cell reaches as far as its neighbours' centres
-            low = np.maximum(low, cells([part[0] - 1 for part in used]))
-            high = np.minimum(high, cells([part[-1] + 1 for part in used]))
+            low = np.maximum(low, cells([part.start - 1 for part in box]))
+            high = np.minimum(high, cells([part.stop for part in box]))
         corners = [[(low, high)[bit][dim] for dim, bit in enumerate(bits)] for bits in _CORNERS]
         voxels = self.from_voxel(volume).inverse(corners)
         first = np.maximum(np.ceil(voxels.min(axis=0)), 0)

@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.labelled import LabelledCase, cases_in
+from sammed3d_nb.region import bounding_box
 
 if TYPE_CHECKING:
     from sammed3d_nb.model import Model
@@ -355,9 +356,10 @@ def run(
 
 
 def _box(mask: Mask, margin: int) -> tuple[slice, slice, slice]:
-    """The mask's bounding box, grown and cut to the array."""
-    spans = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, mask.shape[axis])))
-    return spans[0], spans[1], spans[2]
+    """The bounding box of a mask that is not empty, grown and cut to the array."""
+    box = bounding_box(mask)
+    assert box is not None
+    z, y, x = (
+        slice(max(part.start - margin, 0), min(part.stop + margin, n)) for part, n in zip(box, mask.shape, strict=True)
+    )
+    return z, y, x

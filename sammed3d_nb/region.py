@@ -71,13 +71,10 @@ class LocalMask:
 
     def __init__(self, values: NDArray[np.generic], region: Region, volume_size: Index) -> None:
         inside = np.asarray(values) > 0
-        bounds = []
-        for axis in (2, 1, 0):  # i, j, k
-            used = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
-            bounds.append((used[0], used[-1] + 1) if used.size else (0, 0))
-        low, high = np.array(bounds).T
-        self.region = Region.between(low + region.start, high + region.start)
-        tight = inside[self.region.within(region).slices]
+        box = bounding_box(inside) or (slice(0, 0),) * 3
+        low, high = ([getattr(part, end) for part in box[::-1]] for end in ("start", "stop"))  # i, j, k
+        self.region = Region.between(np.add(low, region.start), np.add(high, region.start))
+        tight = inside[box]
         self._bits = np.packbits(tight, axis=2)  # along x
         self.volume_size = volume_size
         self.count = int(np.count_nonzero(tight))
@@ -164,6 +161,18 @@ class LocalMask:
                 across = (((x - i) * spacing[0]) ** 2 + ((y - j) * spacing[1]) ** 2).min()
                 nearest = min(nearest, float(np.hypot(heights[z], np.sqrt(across))))
         return nearest
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """The smallest box round a 3-D mask's voxels, as slices in the array's order; None if there are none."""
+    box: list[slice] = []
+    for axis in range(3):  # each axis looks only at what the ones before have left
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        if not used.size:
+            return None
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+        mask = mask[(slice(None),) * axis + (box[-1],)]
+    return box[0], box[1], box[2]
 
 
 def triple(values: ArrayLike) -> Index:

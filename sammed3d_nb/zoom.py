@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed3d_nb.cube import Cube, grid_to_cube
+from sammed3d_nb.region import bounding_box
 from sammed3d_nb.volume import Volume
 
 FILL = 3.0
@@ -74,7 +75,7 @@ def wanted(
 
 def _component(mask: NDArray[np.bool_], cell: NDArray[np.int_]) -> tuple[slice, ...] | None:
     """The box of the component of `mask` that holds `cell`; of the largest one if none does; None if it is empty."""
-    (box,) = ndimage.find_objects(mask, 1)  # labelling inside the mask's box alone is several times faster
+    box = bounding_box(mask)  # labelling inside it alone is several times faster
     if box is None:
         return None
     first = np.array([part.start for part in box])
