@@ -151,9 +151,8 @@ class Trainer:
             grad = turn in learn
             with torch.set_grad_enabled(grad):
                 before = None if previous is None else self.disturb(previous, again)
-                shown = min(
-                    room for room in CLICK_ROOM if room >= click + again
-                )  # room 1 has no mask before it: one form less
+                # never room for one with a mask before it: a form less to compile
+                shown = min(room for room in CLICK_ROOM if room >= click + again)
                 logits, quality = self.network.answer(leaves, points[:, :shown], labels[:, :shown], before)
                 if grad:
                     losses, dice = self.loss(logits, quality, masks, valid, points[:, :click], labels[:, :click])
