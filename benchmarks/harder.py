@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed3d_nb import Session, Volume, load_model
+from sammed3d_nb import Session, UserError, Volume, load_model
 from sammed3d_nb.evaluate import Measurement, curve_line, evaluate, summarise, table_lines
 from sammed3d_nb.labelled import LabelledCase
 
@@ -120,8 +120,10 @@ def main() -> None:
     parser.add_argument("--model", help="as for load_model; by default the compact network")
     parser.add_argument("--clicks", type=int, default=5)
     arguments = parser.parse_args()
-    case = LabelledCase.read(arguments.case)
-    model = load_model(arguments.model)
+    try:
+        case, model = LabelledCase.read(arguments.case), load_model(arguments.model)
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
     found: list[Measurement] = []
     for variant in variants(case):
         for curve in evaluate(variant, Session(variant.volume, model), clicks=arguments.clicks):
