@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed3d_nb import Session, UserError, Volume, load_model
-from sammed3d_nb.evaluate import Measurement, curve_line, evaluate, summarise, table_lines
-from sammed3d_nb.labelled import LabelledCase
+from sammed3d_nb.measure.evaluate import Measurement, curve_line, evaluate, summarise, table_lines
+from sammed3d_nb.measure.labelled import LabelledCase
 
 THICK_MM = (2.0, 2.0, 8.0)
 NOISE = 60.0

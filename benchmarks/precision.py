@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sammed3d_nb import Cube, Model, Volume, load_model
-from sammed3d_nb.benchmark import machine
+from sammed3d_nb.measure.benchmark import machine
 
 Answer = tuple[torch.Tensor, list[NDArray[np.uint8]]]
 

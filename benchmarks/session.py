@@ -12,8 +12,9 @@ import time
 
 import numpy as np
 
-from sammed3d_nb import Session, Volume, load_model, memory
-from sammed3d_nb.benchmark import machine, wait
+from sammed3d_nb import Session, Volume, load_model
+from sammed3d_nb.measure.benchmark import machine, wait
+from sammed3d_nb.models import memory
 
 CLICKS = [(0, 0, 0, 1), (0.06, 0, 0, 1), (-0.05, 0.04, 0, 0), (0, -0.06, 0.05, 1), (0.1, 0.1, 0, 0)]
 """Shares of the volume's size from its middle along i, j, k, and whether the click is positive."""

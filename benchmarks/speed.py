@@ -2,7 +2,7 @@
 
 import argparse
 
-from sammed3d_nb import benchmark
+from sammed3d_nb.measure import benchmark
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--device", help="cuda, mps or cpu; by default the first that is there")

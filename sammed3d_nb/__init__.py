@@ -8,29 +8,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.version import __version__
 
 if TYPE_CHECKING:
-    from sammed3d_nb.cube import Cube
-    from sammed3d_nb.model import Model, load_model
-    from sammed3d_nb.objects import Result
-    from sammed3d_nb.session import Session
+    from sammed3d_nb.imaging.volume import Volume
+    from sammed3d_nb.models.model import Model, load_model
+    from sammed3d_nb.segmenters.cube import Cube
+    from sammed3d_nb.session.objects import Result
+    from sammed3d_nb.session.session import Session
     from sammed3d_nb.spaces import Trace, Transform, TransformChain
     from sammed3d_nb.ui.app import App
-    from sammed3d_nb.volume import Volume
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "App": "ui.app",
-    "Cube": "cube",
-    "Model": "model",
-    "Result": "objects",
-    "Session": "session",
+    "Cube": "segmenters.cube",
+    "Model": "models.model",
+    "Result": "session.objects",
+    "Session": "session.session",
     "Trace": "spaces",
     "Transform": "spaces",
     "TransformChain": "spaces",
-    "Volume": "volume",
-    "load_model": "model",
+    "Volume": "imaging.volume",
+    "load_model": "models.model",
 }
 
 __all__ = [

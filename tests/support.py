@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from sammed3d_nb.model import Model
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.models.model import Model
 from sammed3d_nb.network.spec import ModelSpec, Network
-from sammed3d_nb.volume import Volume
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import rotation, volumes
 
-from sammed3d_nb.cube import Cube
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.spaces import LPS_TO_RAS, Trace, Transform, TransformChain, box
-from sammed3d_nb.volume import Volume
 
 
 def shift(source: str, target: str, offset: float) -> Transform:

@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the tests know where a vo
 from screen import Geometry, Screen  # noqa: E402
 from servers import Server, free_port  # noqa: E402
 
-from sammed3d_nb.sample import open_sample, phantom_clicks  # noqa: E402
-from sammed3d_nb.ui.serve import launch_environment, voila_command  # noqa: E402
+from sammed3d_nb.commands.servers import launch_environment, voila_command  # noqa: E402
+from sammed3d_nb.imaging.sample import open_sample, phantom_clicks  # noqa: E402
 
 SIZE = (1440, 900)
 ORGANS = {  # and where to click after the first click, which goes to the organ's middle

@@ -18,7 +18,7 @@ from training.scenes import body, chance, medley, smooth_noise, uniform
 
 FINEST, COARSEST = 0.5, 3.2
 CROP = 43
-"""As `sammed3d_nb.zoom.CROP`, which needs SimpleITK to import."""
+"""As `sammed3d_nb.segmenters.zoom.CROP`, which needs SimpleITK to import."""
 WEIGHTS = {"body": 0.46, "medley": 0.13, "sarcoma": 0.20, "map": 0.09, "atlas": 0.04, "hippocampus": 0.08}
 LABELLED = {"sarcoma": 0.25, "atlas": 0.35, "hippocampus": 1.0, "map": 1.0, "body": 1.0, "medley": 1.0}
 """How often an object comes from the first labelling (people's) and not from a pseudo-labelling."""

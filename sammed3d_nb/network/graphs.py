@@ -56,7 +56,7 @@ class Graph:
 class Graphs:
     """A network's ``encode`` and ``decode`` through CUDA graphs, captured at their first use.
 
-    Not safe for concurrent calls by itself: the buffers are shared. `sammed3d_nb.model.Model` holds a lock.
+    Not safe for concurrent calls by itself: the buffers are shared. `sammed3d_nb.models.model.Model` holds a lock.
     """
 
     def __init__(self, network: SamMed3D | Compact) -> None:

@@ -56,7 +56,7 @@ class Network(nn.Module, ABC):
     """A promptable 3D segmentation network: encode a cube once, decode it at every click.
 
     Both calls expect inputs on the network's own device and are run without gradients by
-    `sammed3d_nb.model.Model`; floating inputs may have any floating dtype.
+    `sammed3d_nb.models.model.Model`; floating inputs may have any floating dtype.
     """
 
     spec: ModelSpec

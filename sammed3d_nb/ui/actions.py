@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.session import Session
+from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
 from sammed3d_nb.ui.planes import PLANES
 from sammed3d_nb.ui.worklist import RECORD, file_stem

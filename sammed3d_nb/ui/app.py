@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import ipywidgets as widgets
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.objects import Result
-from sammed3d_nb.session import Session
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.session.objects import Result
+from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui import actions
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
 from sammed3d_nb.ui.closing import close_tree
@@ -29,10 +30,9 @@ from sammed3d_nb.ui.toolbar import FIT, DisplayPanel, Toolbar
 from sammed3d_nb.ui.view import Pointer, Shown
 from sammed3d_nb.ui.worker import Worker
 from sammed3d_nb.ui.worklist import Case
-from sammed3d_nb.volume import Volume
 
 if TYPE_CHECKING:
-    from sammed3d_nb.model import Model
+    from sammed3d_nb.models.model import Model
 
 _TOOLBAR, _STATUS, _MARGIN = 42, 28, 6  # CSS pixels
 _REST = 0.3  # seconds without a move after which the mouse rests
@@ -127,7 +127,7 @@ class App:
         Args:
             source: As `load_model` takes it.
         """
-        from sammed3d_nb.model import load_model
+        from sammed3d_nb.models.model import load_model
 
         def job() -> None:
             model = load_model(source)
@@ -352,7 +352,7 @@ class App:
 
     def _load(self) -> "Model":
         if self._model is None:
-            from sammed3d_nb.model import load_model
+            from sammed3d_nb.models.model import load_model
 
             self._model = load_model(self._source)
         return self._model

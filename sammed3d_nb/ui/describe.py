@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from sammed3d_nb.objects import Result, SegmentedObject
-from sammed3d_nb.session import Session
+from sammed3d_nb.session.objects import Result, SegmentedObject
+from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.chain_panel import ClickPath
 from sammed3d_nb.ui.models import described
 from sammed3d_nb.ui.objects_panel import readable_ml
 from sammed3d_nb.ui.view import Pointer
 
 if TYPE_CHECKING:
-    from sammed3d_nb.model import Model
+    from sammed3d_nb.models.model import Model
 
 
 def greeting(session: Session) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammed3d_nb import checkpoints, hub
+from sammed3d_nb.models import checkpoints, hub
 
 if TYPE_CHECKING:
-    from sammed3d_nb.model import Model
+    from sammed3d_nb.models.model import Model
 
 DEFAULT = "compact"
 GIVEN = "given"

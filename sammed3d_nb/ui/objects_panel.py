@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from sammed3d_nb.objects import SegmentedObject
+from sammed3d_nb.session.objects import SegmentedObject
 from sammed3d_nb.ui.closing import close_tree
 
 

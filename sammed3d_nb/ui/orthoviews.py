@@ -6,11 +6,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.spaces import Transform
 from sammed3d_nb.ui.compose import Region, Window, default_window
 from sammed3d_nb.ui.planes import PLANES, Plane
 from sammed3d_nb.ui.view import Display, Pointer, Shown, SliceView
-from sammed3d_nb.volume import Volume
 
 Voxel = tuple[int, int, int]
 

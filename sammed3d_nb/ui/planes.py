@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sammed3d_nb.cube import closest_canonical
+from sammed3d_nb.segmenters.cube import closest_canonical
 from sammed3d_nb.spaces import LPS_TO_RAS, Transform
 
 AXIAL, CORONAL, SAGITTAL = "axial", "coronal", "sagittal"

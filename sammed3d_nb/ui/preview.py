@@ -11,11 +11,11 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed3d_nb.region import LocalMask
-from sammed3d_nb.session import Session
+from sammed3d_nb.imaging.region import LocalMask
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.canvas import ViewCanvas
 from sammed3d_nb.ui.view import BACKGROUND
-from sammed3d_nb.volume import Volume
 
 MOST_TRIANGLES = 8000
 """Of all objects together: as many as can be turned fluently."""

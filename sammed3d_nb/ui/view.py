@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed3d_nb.region import LocalMask
+from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.spaces import Transform, TransformChain, box
 from sammed3d_nb.ui.canvas import ViewCanvas
 from sammed3d_nb.ui.compose import RGB, Region, Window, compose, outlines

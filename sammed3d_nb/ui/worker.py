@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
-from sammed3d_nb.memory import keep_freed
+from sammed3d_nb.models.memory import keep_freed
 
 log = logging.getLogger("sammed3d_nb.ui")
 

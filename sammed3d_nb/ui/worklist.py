@@ -11,9 +11,9 @@ from urllib.parse import parse_qs
 from sammed3d_nb.errors import RecordError, UserError
 
 if TYPE_CHECKING:
-    from sammed3d_nb.model import Model
-    from sammed3d_nb.session import Session
-    from sammed3d_nb.volume import Volume
+    from sammed3d_nb.imaging.volume import Volume
+    from sammed3d_nb.models.model import Model
+    from sammed3d_nb.session.session import Session
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
 MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
@@ -79,8 +79,8 @@ def file_stem(volume: "Volume") -> str:
 
 def _file_case(path: Path, name: str) -> Case:
     def volume(model: "Model", autosaves: Path | None) -> "Session":
-        from sammed3d_nb.session import Session
-        from sammed3d_nb.volume import Volume
+        from sammed3d_nb.imaging.volume import Volume
+        from sammed3d_nb.session.session import Session
 
         volume = Volume.read(path)
         if autosaves is None:
@@ -97,9 +97,9 @@ def _file_case(path: Path, name: str) -> Case:
         return Session(volume, model, autosave=saved)
 
     def record(model: "Model", autosaves: Path | None) -> "Session":
-        from sammed3d_nb.record import load
-        from sammed3d_nb.session import Session
-        from sammed3d_nb.volume import Volume
+        from sammed3d_nb.imaging.volume import Volume
+        from sammed3d_nb.session.record import load
+        from sammed3d_nb.session.session import Session
 
         made_on = load(path)["volume"]
         if made_on.get("path") is None:
@@ -112,8 +112,8 @@ def _file_case(path: Path, name: str) -> Case:
 
 def _sample_case(name: str) -> Case:
     def sample(model: "Model", autosaves: Path | None) -> "Session":
-        from sammed3d_nb.sample import open_sample
-        from sammed3d_nb.session import Session
+        from sammed3d_nb.imaging.sample import open_sample
+        from sammed3d_nb.session.session import Session
 
         return Session(open_sample(name), model)  # a demonstration starts afresh
 

@@ -8,7 +8,7 @@ import pytest
 from chromium import find
 from servers import Server, free_port
 
-from sammed3d_nb.ui.serve import lab_command, launch_environment, notebooks_folder, voila_command
+from sammed3d_nb.commands.servers import lab_command, launch_environment, notebooks_folder, voila_command
 
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 

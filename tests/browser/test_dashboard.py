@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from screen import REAL_CT, Geometry, Screen
 
-from sammed3d_nb.sample import open_sample, phantom_clicks
+from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
 
 RATIOS = (1, 2)
 

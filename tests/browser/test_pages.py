@@ -9,7 +9,7 @@ import psutil
 import pytest
 from screen import Geometry, Screen
 
-from sammed3d_nb.sample import open_sample, phantom_clicks
+from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
 
 
 @pytest.fixture(scope="module")

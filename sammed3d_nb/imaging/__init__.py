@@ -1,0 +1,1 @@
+"""What a file says: volumes with their geometry, regions and masks in them, and samples."""

@@ -1,0 +1,89 @@
+"""Read image files by SimpleITK after looking at their raw headers.
+
+SimpleITK alone is too forgiving for this package: it loads truncated NIfTI with zeros in place of the missing
+voxels, drops the sign of a NIfTI spacing, straightens sheared axes, and chooses between disagreeing orientations,
+all without a word. So each format's header is read here first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sammed3d_nb.errors import VolumeError
+from sammed3d_nb.imaging import dicom, headers
+from sammed3d_nb.imaging.dicom_header import is_dicom
+from sammed3d_nb.imaging.itk import ImageFile, load, stem
+from sammed3d_nb.imaging.streams import first_bytes, is_gzipped
+
+KNOWN = "NIfTI, NRRD, MetaImage or DICOM"
+_OTHER_FORMATS = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"II*\0": "a TIFF picture, which tells no orientation",
+    b"MM\0*": "a TIFF picture, which tells no orientation",
+    b"PK\x03\x04": "a zip archive: unpack it first",
+    b"\x93NUMPY": "a NumPy array without geometry: use Volume.from_array",
+    b"{": "a JSON file",
+}
+
+
+def read_image(path: Path, *, series: str | None = None) -> ImageFile:
+    """Read any supported file or DICOM folder; see ``Volume.read``."""
+    if not path.exists():
+        raise VolumeError(f"{path} does not exist; check the path.")
+    try:
+        if path.is_dir():
+            return dicom.read_folder(path, series)
+        head = first_bytes(path, 400)  # a NIfTI header has 348
+        if not head:
+            raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
+        return dicom.read_file(path) if is_dicom(path) else read_plain(path, head)
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
+    except MemoryError as error:
+        raise VolumeError(f"{path.name} does not fit into memory; close other programs or crop it first.") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # numbers that are none, values of the wrong kind: a damaged header can hold anything
+        raise VolumeError(f"{path.name} has a damaged header; copy or export it again.") from error
+
+
+def read_plain(path: Path, head: bytes) -> ImageFile:
+    """Read a NIfTI, NRRD or MetaImage file whose first bytes (after gunzip) are given."""
+    name = stem(path)
+    if headers.is_nifti(head):
+        _check_nifti_suffix(path)
+        warnings = headers.check_nifti(path, head)
+        image = load(path, "NiftiImageIO")
+        warnings += headers.check_nifti_geometry(path, head, image)
+    elif head.startswith(b"NRRD"):
+        warnings = headers.check_nrrd(path)
+        image = load(path, "NrrdImageIO")
+    elif headers.is_metaimage(head):
+        warnings = headers.check_metaimage(path)
+        image = load(path, "MetaImageIO")
+    elif headers.is_unreadable_nifti(head):
+        raise VolumeError(
+            f"{path.name} is NIfTI-2 or Analyze 7.5, which are not supported; save it as NIfTI-1 (.nii.gz)."
+        )
+    else:
+        raise VolumeError(_no_image(path.name, head))
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+        warnings += (f"{path.name} is 4-D with a single time point; it is used as a 3-D volume.",)
+    return ImageFile(image, name, warnings=warnings)
+
+
+def _check_nifti_suffix(path: Path) -> None:
+    """ITK's NIfTI reader goes by the name: it needs .nii or .nii.gz (or a .hdr/.img pair), as the content is."""
+    wanted = ".nii.gz" if is_gzipped(path) else ".nii"
+    if not path.name.lower().endswith((wanted, ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")):
+        raise VolumeError(f"{path.name} is a NIfTI image, but its name hides it; rename it to end in {wanted}.")
+
+
+def _no_image(name: str, head: bytes) -> str:
+    """The sentence for a file that holds no volume, naming what people try."""
+    for start, what in _OTHER_FORMATS.items():
+        if head.startswith(start):
+            return f"{name} is {what}; expected a 3-D image as {KNOWN}."
+    return f"{name} is not an image that can be read; expected {KNOWN}."

@@ -1,0 +1,224 @@
+"""Volumes: 3-D scalar images with their geometry, read and written by SimpleITK.
+
+The geometry (spacing, origin, direction) is kept as the file states it; a file whose geometry cannot be trusted is
+refused with one sentence, and what is usable but odd (a tilted gantry, disagreeing headers) lands in
+``Volume.warnings``. Positions are in LPS mm as in ITK and DICOM, or in RAS mm as in NIfTI and 3D Slicer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from sammed3d_nb.errors import VolumeError
+from sammed3d_nb.imaging.checks import check_finite, check_geometry, check_shape
+from sammed3d_nb.imaging.readers import read_image
+from sammed3d_nb.imaging.writers import write_labels
+from sammed3d_nb.spaces import LPS_TO_RAS, Transform
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An immutable 3-D scalar image and where it lies in the patient.
+
+    Args:
+        image: A 3-D scalar SimpleITK image; it must not be changed afterwards.
+        name: What to call it, usually the file's name without its suffix.
+        path: The file or folder it came from.
+        modality: "CT", "MR", … as DICOM says; "CT" is also guessed when the smallest value is that of air in
+            Hounsfield units; otherwise "".
+        warnings: Sentences about the file that the user should see.
+        series: Which DICOM series it is, its SeriesInstanceUID; None for other files.
+
+    Raises:
+        VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
+    """
+
+    image: Any
+    name: str = "volume"
+    path: Path | None = None
+    modality: str = ""
+    warnings: tuple[str, ...] = ()
+    series: str | None = None
+
+    def __post_init__(self) -> None:
+        check_shape(self.name, self.image)
+        check_geometry(self.name, self.image.GetSpacing(), self.image.GetDirection(), self.image.GetOrigin())
+        check_finite(self.name, self.array)
+        if not self.modality and -3100 <= float(self.array.min()) <= -900:
+            object.__setattr__(self, "modality", "CT")
+
+    @classmethod
+    def read(cls, path: str | Path, *, series: str | None = None) -> Volume:
+        """Read a NIfTI, NRRD, MetaImage or DICOM file, or a folder with a DICOM series.
+
+        Args:
+            path: The file or folder.
+            series: For a DICOM folder, which series: its SeriesInstanceUID, its number or its description. Without
+                it the largest one is read.
+
+        Raises:
+            VolumeError: Whatever is wrong with the file, in one sentence.
+        """
+        path = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib fails on a file that is called ~name
+        found = read_image(path, series=series)
+        return cls(
+            found.image,
+            name=found.name,
+            path=path,
+            modality=found.modality,
+            warnings=found.warnings,
+            series=found.series,
+        )
+
+    @classmethod
+    def from_array(
+        cls,
+        array: npt.ArrayLike,
+        spacing: Sequence[float],
+        direction: npt.ArrayLike | None = None,
+        origin: Sequence[float] = (0.0, 0.0, 0.0),
+        *,
+        name: str = "array",
+        modality: str = "",
+    ) -> Volume:
+        """Make a volume of an array (copied).
+
+        Args:
+            array: Shape (z, y, x) = (k, j, i), any real numeric type.
+            spacing: mm along i, j, k.
+            direction: (3, 3), columns are the LPS directions of i, j and k; identity when left out.
+            origin: LPS mm of the centre of voxel (0, 0, 0).
+            name: What to call it.
+            modality: "CT", "MR" or "".
+
+        Raises:
+            VolumeError: Wrong shape, type or geometry, or values that are not finite.
+        """
+        values = np.asarray(array)
+        if values.ndim != 3:
+            raise VolumeError(f"{name} has {values.ndim} dimensions {values.shape}; expected a 3-D array (z, y, x).")
+        if values.dtype == np.bool_:
+            values = values.astype(np.uint8)
+        elif values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
+            values = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
+        elif values.dtype.kind not in "iuf":
+            raise VolumeError(f"{name} holds {values.dtype} values; expected real numbers, one per voxel.")
+        axes = np.eye(3) if direction is None else np.asarray(direction, dtype=np.float64)
+        check_geometry(name, spacing, axes, origin)
+        image = sitk.GetImageFromArray(values.astype(values.dtype.newbyteorder("="), copy=False))
+        image.SetSpacing([float(s) for s in spacing])
+        image.SetOrigin([float(o) for o in origin])
+        image.SetDirection([float(d) for d in np.ravel(axes)])
+        return cls(image, name=name, modality=modality)
+
+    @cached_property
+    def array(self) -> npt.NDArray[Any]:
+        """The voxels, shape (z, y, x), native type: a read-only view of ``image``, not a copy."""
+        view = np.asarray(_Buffer(self.image))
+        view.flags.writeable = False
+        return view
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Number of voxels along i, j, k."""
+        i, j, k = self.image.GetSize()
+        return i, j, k
+
+    @property
+    def spacing(self) -> Triple:
+        """Distance of voxel centres along i, j, k, in mm."""
+        i, j, k = self.image.GetSpacing()
+        return i, j, k
+
+    @property
+    def origin(self) -> Triple:
+        """LPS mm of the centre of voxel (0, 0, 0)."""
+        x, y, z = self.image.GetOrigin()
+        return x, y, z
+
+    @cached_property
+    def direction(self) -> npt.NDArray[np.float64]:
+        """(3, 3): the columns are the directions of i, j and k in LPS."""
+        matrix = np.array(self.image.GetDirection(), dtype=np.float64).reshape(3, 3)
+        matrix.flags.writeable = False
+        return matrix
+
+    @property
+    def file_stem(self) -> str:
+        """The name, for file names: what file systems refuse, e.g. the slash of "ABD/PEL 5.0", becomes "_"."""
+        return re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", self.name).strip(". ") or "volume"
+
+    @cached_property
+    def voxel_to_lps(self) -> Transform:
+        """From voxel indices (i, j, k) to LPS mm."""
+        return Transform.from_parts("voxel", "lps", self.direction * np.array(self.spacing), self.origin)
+
+    @cached_property
+    def voxel_to_ras(self) -> Transform:
+        """From voxel indices (i, j, k) to RAS mm."""
+        return self.voxel_to_lps.then(LPS_TO_RAS)
+
+    @cached_property
+    def array_to_voxel(self) -> Transform:
+        """From array indices (z, y, x) to voxel indices (i, j, k)."""
+        return Transform("array", "voxel", np.eye(4)[[2, 1, 0, 3]])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of the voxels, their type and the geometry."""
+        digest = hashlib.sha256(f"{self.array.dtype.str} {self.size} ".encode())
+        geometry = np.concatenate([self.spacing, self.origin, self.direction.ravel()])
+        digest.update(geometry.astype("<f8").tobytes())
+        digest.update(np.ascontiguousarray(self.array).data)
+        return digest.hexdigest()
+
+    def contains(self, ijk: Sequence[float]) -> bool:
+        """Whether the voxel (i, j, k) exists; a fractional index counts for the voxel it lies in."""
+        return all(-0.5 <= index < size - 0.5 for index, size in zip(ijk, self.size, strict=True))
+
+    def write_mask(self, mask: npt.ArrayLike, path: str | Path) -> Path:
+        """Write a mask or label map with this volume's geometry.
+
+        Args:
+            mask: Whole numbers from 0 or booleans, shape (z, y, x) as ``array``; stored in the smallest unsigned type
+                that holds them.
+            path: Ends in .nii, .nii.gz, .nrrd, .mha or .mhd; the suffix chooses the format.
+
+        Returns:
+            The path written.
+
+        Raises:
+            VolumeError: Another shape, type or suffix, the volume's own file, or a place that cannot be written.
+        """
+        values = np.asarray(mask)
+        if values.shape != self.array.shape:
+            raise VolumeError(
+                f"The mask has shape {values.shape}; {self.name} has {self.array.shape} (z, y, x), and they must match."
+            )
+        return write_labels(values, self.image, Path(os.path.expanduser(path)), source=self.path)  # noqa: PTH111
+
+    def __repr__(self) -> str:
+        spacing = " × ".join(f"{s:.4g}" for s in self.spacing)
+        size = " × ".join(str(s) for s in self.size)
+        return f"Volume({self.name!r}, {size} voxels of {spacing} mm, {self.array.dtype}, {self.modality or 'unknown'})"
+
+
+class _Buffer:
+    """Hands NumPy the image's memory and keeps the image alive as long as any array uses it."""
+
+    def __init__(self, image: Any) -> None:
+        self._image = image
+        self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__

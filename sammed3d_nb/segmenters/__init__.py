@@ -1,0 +1,1 @@
+"""From prompts to a mask: cubes, their embeddings, zoom and growth."""

@@ -1,0 +1,170 @@
+"""The training recipe runs here too, in small: scenes, cubes, clicks, steps that learn."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from sammed3d_nb.network import click_maps
+from sammed3d_nb.network.compact import Compact, Size
+from sammed3d_nb.network.layers import unit
+from sammed3d_nb.segmenters import zoom
+from training import cases, clicks, lesions, scenes, train
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(2)
+
+
+@pytest.mark.parametrize("make", [scenes.body, scenes.medley])
+def test_scenes_hold_many_objects_of_known_materials(make):
+    scene = make(torch.device("cpu"), 48)
+    present = torch.bincount(scene.objects.flatten().long(), minlength=256)[1:255]
+    assert (present > 5).sum() >= 4
+    assert int(scene.materials.max()) < len(scene.classes)
+
+
+def test_a_cube_holds_its_objects_and_nothing_outside_the_volume():
+    cut = None
+    while cut is None:
+        cut = cases.cut(cases.synthesise("medley", torch.device("cpu")), 3, torch.device("cpu"), n=48)
+    assert cut.cube.shape == (1, 48, 48, 48)
+    assert cut.cube.isfinite().all()
+    assert cut.masks.shape == (3, 48, 48, 48)
+    assert not (cut.masks & ~cut.valid).any()
+
+
+def test_a_pasted_lesion_is_where_the_image_changed():
+    image, valid = 100 * torch.randn(48, 48, 48), torch.zeros(48, 48, 48, dtype=torch.bool)
+    valid[:, :, :32] = True
+    found = None
+    while found is None:
+        found = lesions.paste(image, valid)
+    changed = (found[0] - image).abs()
+    assert 60 <= found[1].sum() < valid.sum()
+    assert not (found[1] & ~valid).any()
+    assert changed[found[1]].mean() > 10 * changed[valid & ~found[1]].mean()
+
+
+def test_simulated_clicks_lie_in_the_largest_error():
+    truth = torch.zeros(2, 64, 64, 64, dtype=torch.bool)
+    truth[:, 8:40, 8:40, 8:40] = True
+    mask = truth.clone()
+    mask[0, :, :, 24:] = False  # misses a lot
+    mask[1, 44:62, 44:62, 44:62] = True  # holds too much
+    valid = torch.ones_like(truth)
+    points, labels = clicks.next_click(truth, mask, valid, sloppy=0.0)
+    assert labels.tolist() == [1, 0]
+    for row, point in enumerate(points.long()):
+        assert truth[row][tuple(point)] != mask[row][tuple(point)]
+    first, labels = clicks.next_click(truth, None, valid, sloppy=0.0)
+    assert labels.tolist() == [1, 1]
+    assert (first - 23.5).abs().max() <= 6  # deep inside
+
+
+def test_the_loss_prefers_the_right_mask_and_ignores_what_lies_outside():
+    truth = torch.zeros(1, 32, 32, 32, dtype=torch.bool)
+    truth[:, 8:20, 8:20, 8:20] = True
+    valid = torch.ones_like(truth)
+    valid[:, 24:] = False
+    right = torch.where(truth, 5.0, -5.0)[:, None]
+    leak = right.clone()
+    leak[:, :, 26:] = 5.0  # outside the volume
+    wrong = -right
+    point, label, quality = torch.tensor([[[12.0, 12, 12]]]), torch.tensor([[1]]), torch.zeros(1, 1)
+    values = [float(clicks.loss_of(x, quality, truth, valid, point, label)[0]) for x in (right, leak, wrong)]
+    assert values[0] == pytest.approx(values[1])
+    assert values[2] > values[0] + 0.5
+
+
+def test_a_step_without_a_usable_gradient_is_counted_and_changes_nothing():
+    args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
+    trainer = train.Trainer(args, torch.device("cpu"), 1)
+    flat = torch.ones(sum(w.numel() for w in trainer.master))
+    trainer.update(flat.clone(), 1e-3)
+    assert trainer.skipped == 0
+    before = [w.clone() for w in trainer.master]
+    trainer.update(torch.full_like(flat, torch.nan), 1e-3)
+    trainer.update(torch.zeros_like(flat), 1e-3)
+    assert trainer.skipped == 2
+    assert all(map(torch.equal, before, trainer.master)), "no weight decay either"
+
+
+def test_small_volumes_are_cut_as_the_session_sees_them():
+    assert cases.CROP == zoom.CROP
+
+
+def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
+    args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
+    trainer = train.Trainer(args, torch.device("cpu"), 1)
+    axis = torch.arange(64)
+    square = (axis[:, None, None] - 30) ** 2 + (axis[None, :, None] - 34) ** 2 + (axis[None, None] - 28) ** 2
+    truth = square[None] < 18**2
+    image = truth[:, None].float() - 0.5 + 0.05 * torch.randn(1, 1, 64, 64, 64)
+    batch = {"cubes": image, "masks": truth, "valid": torch.ones_like(truth)}
+    losses = [float(trainer.step(batch, 2e-3)["loss1"]) for _ in range(18)]
+    assert np.median(losses[-7:]) < 0.9 * losses[0]  # now and then the first click is a sloppy one
+    assert trainer.skipped == 0
+    path = tmp_path / "compact.safetensors"
+    train.save(path, trainer.state(), steps="12")
+    again = train.Trainer(argparse.Namespace(**vars(args) | {"resume": path}), torch.device("cpu"), 1)
+    for one, other in zip(trainer.average, again.master, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+
+
+def test_a_zoomed_mask_is_coarser_for_every_object_and_never_forgotten():
+    logits = torch.randn(40, 1, 16, 16, 16)
+    logits[:, :, 1] = logits[:, :, 0] + 1  # no two neighbours are equal
+    zoomed = train.disturb(logits, zoomed=True)
+    assert bool((zoomed != logits).flatten(1).any(1).all())
+    assert bool((zoomed != 0).flatten(1).any(1).all())
+    assert bool((train.disturb(logits) == logits).flatten(1).all(1).any())
+
+
+def test_blocks_are_read_from_the_command_line():
+    assert Size(refine=train.blocks("3,7,1")).refine == (3, 7, 1)
+    with pytest.raises(ValueError, match="expected 3"):
+        train.blocks("3,7")
+
+
+def test_an_earlier_network_resumes_with_blocks_that_change_nothing_yet(tmp_path):
+    args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
+    state = train.Trainer(args, torch.device("cpu"), 1).state()
+    earlier = {name: weight for name, weight in state.items() if ".refine." not in name}
+    train.save(tmp_path / "earlier.safetensors", earlier)
+    args.resume = tmp_path / "earlier.safetensors"
+    network = train.Trainer(args, torch.device("cpu"), 1).network
+    cube = torch.randn(1, 1, 64, 64, 64)
+    plain = Compact.from_state(load_file(args.resume))
+    with torch.no_grad():
+        for one, other in zip(network.encoder(cube), plain.encoder(cube), strict=True):
+            torch.testing.assert_close(one, other)
+    train.save(args.resume, {name: weight for name, weight in earlier.items() if "decoder" not in name})
+    with pytest.raises(ValueError, match="holds another network"):
+        train.Trainer(args, torch.device("cpu"), 1)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here, which torch.compile needs")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_click_maps_have_the_gradients_of_plain_ones():
+    image = torch.rand(1, 8, 8, 8, 8).bfloat16()
+    features = click_maps.Features(image, image, image, image, image)
+    keys = [unit(torch.randn(1, n, n, n, 16), 4).bfloat16().requires_grad_() for n in (8, 2)]
+    points, labels = torch.rand(2, 3, 3) * 15, torch.tensor([[1, 1, -1], [1, 0, -1]])  # the first has no negative click
+
+    def gradients(describe):
+        prompt, likeness, _ = describe(features, tuple(keys), points, labels, image.repeat(2, 1, 1, 1, 1))
+        return torch.autograd.grad(prompt.float().square().sum() + likeness.float().square().sum(), keys)
+
+    plain = gradients(click_maps.describe_clicks)
+    for one, other in zip(plain, gradients(torch.compile(click_maps.describe_clicks, dynamic=False)), strict=True):
+        assert one.any()
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)

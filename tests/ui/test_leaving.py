@@ -1,0 +1,54 @@
+"""What is still to come when another case opens or the app closes."""
+
+import threading
+
+import pytest
+from support import BallNetwork, model_of, torso_like
+
+import sammed3d_nb as snb
+
+pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
+
+VOXEL = (110, 100, 30)
+
+
+def test_a_model_that_arrives_while_the_app_closes_opens_nothing(monkeypatch) -> None:
+    app = snb.App(torso_like(), model_of(BallNetwork()))
+    app._wanted = 0
+    loading, closing = threading.Event(), threading.Event()
+
+    def load(source: str) -> snb.Model:
+        loading.set()
+        assert closing.wait(20)
+        return model_of(BallNetwork())
+
+    monkeypatch.setattr("sammed3d_nb.models.model.load_model", load)
+    opened = []
+    monkeypatch.setattr(app, "_open", opened.append)
+    monkeypatch.setattr(app._worker, "close", lambda close=app._worker.close: (closing.set(), close()))
+    app.choose_model("other.pth")
+    assert loading.wait(20)
+    app.close()
+    assert opened == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["waiting", "has just run out"])
+@pytest.mark.parametrize("leave", ["close", "open"])
+def test_nothing_is_encoded_ahead_for_a_case_that_was_left(monkeypatch, leave: str, late: bool) -> None:
+    app = snb.App(torso_like(), model_of(BallNetwork()))
+    asked = []
+    monkeypatch.setattr(app.session, "prepare", asked.append)
+    app._rest(app.session, VOXEL)
+    timer = app._resting
+    if leave == "close":
+        app.close()
+    else:
+        app.open(0).result()
+    app.wait()
+    assert timer.finished.is_set(), "cancelled"
+    if late:  # cancelling came too late: it is on its way already
+        timer.function()
+    app.wait()
+    assert asked == []
+    if leave == "open":
+        app.close()
