@@ -33,5 +33,9 @@ class DeviceError(UserError):
     """A computing device that is missing or out of memory."""
 
 
+class RecordInUse(UserError):  # noqa: N818  it says what is the case
+    """A saved session that another one has open."""
+
+
 class RecordError(UserError):
     """A saved session that cannot be read or does not fit the volume."""

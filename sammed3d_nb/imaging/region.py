@@ -74,6 +74,8 @@ class LocalMask:
         box = bounding_box(inside) or (slice(0, 0),) * 3
         low, high = ([getattr(part, end) for part in box[::-1]] for end in ("start", "stop"))  # i, j, k
         self.region = Region.between(np.add(low, region.start), np.add(high, region.start))
+        if 0 in self.region.size:
+            self.region = Region((0, 0, 0), (0, 0, 0))  # one form of an empty mask, so that they are equal
         tight = inside[box]
         self._bits = np.packbits(tight, axis=2)  # along x
         self.volume_size = volume_size

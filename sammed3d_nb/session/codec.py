@@ -47,7 +47,7 @@ def unpack(fields: Any, volume_size: Index) -> PackedMask:
     start, size = _index(need(fields, "start", list)), _index(need(fields, "size", list))
     mask = PackedMask(Region(start, size), base64.b64decode(need(fields, "bits", str), validate=True))
     ends = zip(start, size, volume_size, strict=True)
-    if not all(0 <= low and 0 <= extent and low + extent <= most for low, extent, most in ends):
+    if not all(low >= 0 and extent >= 0 and low + extent <= most for low, extent, most in ends):
         raise ValueError(f"a mask of {size} voxels at {start} lies outside the volume")
     return mask
 
@@ -100,7 +100,7 @@ def _to_action(fields: Any, volume: Volume) -> Prompt | Edit:
     elif kind == "box":
         prompt = Box(_index(need(fields, "first", list)), _index(need(fields, "last", list)), positive)
     elif kind == "scribble":
-        prompt = Scribble(need(fields, "voxels", list), positive)  # type: ignore[arg-type]
+        prompt = Scribble(need(fields, "voxels", list), positive)
     elif kind == "lasso":
         prompt = Lasso(need(fields, "voxels", list), positive)
     elif kind == "mask":
@@ -189,7 +189,7 @@ def _of_object(item: SegmentedObject, before: SegmentedObject | None) -> Fields:
     known = None if before is None else before.said
     if item.said is known:
         said: Any = "same"
-    elif item.said is not None and item.said.before is known and known is not None:
+    elif item.said is not None and item.said.before is known:
         said = {"more": _of_said(item.said)}
     else:
         said = [_of_said(one) for one in item.history]

@@ -134,7 +134,7 @@ def within_range(where: LocalMask, volume: Volume, lower: float | None, upper: f
 
 def _largest(asked: Asked) -> Array:
     labels, count = ndimage.label(asked.mask)
-    return labels == 1 + int(np.argmax(np.bincount(labels.ravel(), minlength=count + 1)[1:]))
+    return np.asarray(labels == 1 + int(np.argmax(np.bincount(labels.ravel(), minlength=count + 1)[1:])))
 
 
 def _keep_clicked(asked: Asked) -> Array:
@@ -248,4 +248,4 @@ OPERATIONS: Mapping[str, _Entry] = {
     "threshold": _Entry(_threshold, {"lower": None, "upper": None}),
     "interpolate slices": _Entry(_interpolate, {"axis": None}),
 }
-"""Every operation of `Session.apply` with its options: lengths in mm, bounds in the image's intensities, axes as i, j, k."""
+"""Every operation of `Session.apply` with its options: lengths in mm, bounds in the image's intensities."""

@@ -87,8 +87,13 @@ class Maker:
             self._memories.put(said, after.memory)
         return replace(item, local=after.local, fixed=after.fixed, edited=after.edited, said=said)
 
-    def remake(self, item: SegmentedObject) -> SegmentedObject:
-        """The object with everything said once more, by this maker's model; edits that find nothing are left out."""
+    def remake(self, item: SegmentedObject, watch: Callable[[LocalMask, bool], None] | None = None) -> SegmentedObject:
+        """The object with everything said once more, by this maker's model; edits that find nothing are left out.
+
+        Args:
+            item: The object.
+            watch: Called with the mask after each prompt (True) and edit (False).
+        """
         form = self._nothing()
         last: Said | None = None
         for said in item.history:
@@ -99,6 +104,8 @@ class Maker:
                 if isinstance(said.action, Prompt):
                     raise
                 continue
+            if watch is not None:
+                watch(form.local, answer is not None)
             told = None
             if answer is not None:
                 approach = () if said.told is None else said.told.trace.approach
@@ -211,5 +218,3 @@ class _Memories:
         while total > self._limit and len(self._held) > 1:
             _, gone = self._held.popitem(last=False)
             total -= 0 if gone is None else int(gone.nbytes)
-
-

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from sammed3d_nb.atomic import write_text
-from sammed3d_nb.errors import PromptError, RecordError, UserError
+from sammed3d_nb import atomic
+from sammed3d_nb.errors import RecordError, UserError, VolumeError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.imaging.writers import check_not_source
 from sammed3d_nb.segmenters.segmenter import Engine
@@ -36,7 +36,7 @@ END = "\n]}\n"
 LARGEST = 2**31
 """Bytes of a record that is opened at most."""
 DAMAGE = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, PromptError,
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, UserError,
     zlib.error,
 )  # fmt: skip
 """What a damaged file can raise where its fields are read."""
@@ -77,10 +77,13 @@ def write(path: Path, text: str, *, source: Path | None = None) -> Path:
     """Write a record, whole or not at all; never over the image that it was made on."""
     try:
         check_not_source(path, source)
-        write_text(path, text)
-    except UserError as error:
+        return atomic.write_bytes(path, text.encode())
+    except VolumeError as error:
         raise RecordError(str(error)) from error
-    return path
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write to."
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Session:
     @property
     def labels(self) -> NDArray[np.uint16]:
         """uint16 (z, y, x): n in the n-th object, else 0; where objects overlap a locked one wins, else the later."""
-        return label_map(self.objects, self.volume)
+        return label_map(self.objects, self.volume).astype(np.uint16, copy=False)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -545,7 +545,7 @@ class Session:
             if array.ndim == 3:
                 mask = LocalMask.of(array)
             else:
-                drawn = Scribble(array)  # type: ignore[arg-type]
+                drawn = Scribble(array)
                 drawn.check(self.volume)
                 region = drawn.region
                 values = np.zeros(region.shape, dtype=np.uint8)
@@ -572,10 +572,9 @@ class Session:
             raise ClickError(f"“{item.name}” is locked; unlock it or choose another object.")
         return item
 
-    def _change(self, name: str, what: str, **fields: Any) -> None:
+    def _change(self, which: str, what: str, **fields: Any) -> None:
         with self._lock:
-            item = find(self.objects, name)
-            self._replace(replace(item, **fields), what)
+            self._replace(replace(find(self.objects, which), **fields), what)
 
     def _replace(self, item: SegmentedObject, what: str) -> None:
         self._commit(what, {item.key: item})
@@ -628,5 +627,3 @@ def _numbered(name: str) -> Iterable[str]:
     while True:
         yield f"{name} {number}"
         number += 1
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import Index, LocalMask
@@ -130,7 +131,7 @@ class History:
             held = objects.pop(key, None)
             if target is None:
                 continue
-            masks = {}
+            masks: dict[str, Any] = {}
             for name in MASKS:
                 mask: LocalMask = LocalMask.empty(self._size) if held is None else getattr(held, name)
                 differs = change.masks.get(name)
@@ -153,7 +154,5 @@ def change_between(before: SegmentedObject | None, after: SegmentedObject | None
         old, new = (nothing if item is None else getattr(item, name) for item in (before, after))
         if old is not new and (differs := old ^ new).count:
             masks[name] = PackedMask.of(differs)
-    bare = {name: nothing for name in MASKS}
+    bare: dict[str, Any] = dict.fromkeys(MASKS, nothing)
     return ObjectChange(before and replace(before, **bare), after and replace(after, **bare), masks)
-
-

@@ -73,7 +73,7 @@ def _to_told(fields: Any, volume: Volume) -> tuple[Told, PackedMask]:
 def _unpacked(fields: Any, volume: Volume) -> LocalMask:
     region = Region(triple(need(fields, "start", list)), triple(need(fields, "size", list)))
     ends = zip(region.start, region.size, volume.size, strict=True)
-    if not all(0 <= low and 0 <= size and low + size <= most for low, size, most in ends):
+    if not all(low >= 0 and size >= 0 and low + size <= most for low, size, most in ends):
         raise ValueError(f"a mask of {region.size} voxels at {region.start} lies outside the volume")
     count = int(np.prod(region.size))
     need_bytes = (count + 7) // 8

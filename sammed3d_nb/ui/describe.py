@@ -39,14 +39,14 @@ def summary(item: SegmentedObject, result: Result | None) -> str:
 
 def click_path(result: Result, pointer: Pointer | None, model: "Model") -> ClickPath:
     """A result as the chain panel shows it; `pointer` is the mouse at the click, None for one made by code."""
-    cells = model.spec.grid_size
+    cells, cube = model.spec.grid_size, result.cube
     more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
     return ClickPath(
         result.trace,
-        positive=result.clicks[-1].positive,
+        positive=result.prompts[-1].positive,
         pointer=pointer,
         distance_mm=result.distance_mm,
-        cube=f"{result.cube.size}³ × {result.cube.spacing:.3g} mm → {cells}³ cells{more}",
+        cube="" if cube is None else f"{cube.size}³ × {cube.spacing:.3g} mm → {cells}³ cells{more}",
         network=described(model),
     )
 
