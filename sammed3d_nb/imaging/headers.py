@@ -86,7 +86,7 @@ def check_nrrd(path: Path) -> Checked:
     lines, skip = (int(fields.get(f"{what} skip", fields.get(f"{what}skip", 0))) for what in ("line", "byte"))
     stored = Stored(encoding, bytes_each, lines=lines, skip=skip)
     _expect_voxels(path, math.prod(sizes), stored, _nrrd_files(path, fields), header.length)
-    if not vectors or "space" not in fields:
+    if not vectors or ("space" not in fields and len(sizes) == 3):
         notes += (f"{name} states no orientation; left–right and front–back may be wrong.",)
     plain = "none" not in fields.get("space directions", "") and len(sizes) == 3
     return Checked(tuple(sizes) if plain else (), mm, notes)
