@@ -18,7 +18,8 @@ import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom_header
-from sammed3d_nb.imaging.itk import ImageFile, load, quiet, stem
+from sammed3d_nb.imaging.itk import ImageFile, load, quiet
+from sammed3d_nb.imaging.naming import stem
 
 _EXPECTED = "expected a series of parallel slices or a multi-frame volume"
 

@@ -1,16 +1,8 @@
-"""What the app says of clicks, objects and sessions."""
+"""What the app says of models, objects and sessions."""
 
-from typing import TYPE_CHECKING
-
+from sammed3d_nb.models.model import Model
 from sammed3d_nb.session.objects import Result, SegmentedObject
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.chain_panel import ClickPath
-from sammed3d_nb.ui.models import described
-from sammed3d_nb.ui.objects_panel import readable_ml
-from sammed3d_nb.ui.view import Pointer
-
-if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
 
 
 def greeting(session: Session) -> str:
@@ -37,21 +29,19 @@ def summary(item: SegmentedObject, result: Result | None) -> str:
     return f"{text}, {sum(result.seconds.values()):.2f} s{reused}."
 
 
-def click_path(result: Result, pointer: Pointer | None, model: "Model") -> ClickPath:
-    """A result as the chain panel shows it; `pointer` is the mouse at the click, None for one made by code."""
-    cells = model.spec.grid_size
-    more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
-    return ClickPath(
-        result.trace,
-        positive=result.clicks[-1].positive,
-        pointer=pointer,
-        distance_mm=result.distance_mm,
-        cube=f"{result.cube.size}³ × {result.cube.spacing:.3g} mm → {cells}³ cells{more}",
-        network=described(model),
-    )
-
-
 def rgb(colour: str) -> tuple[int, int, int]:
     """``#rrggbb`` as three numbers from 0 to 255."""
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red, green, blue
+
+
+def readable_ml(volume: float) -> str:
+    """Millilitres with three figures."""
+    if not volume:
+        return "–"
+    return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
+
+
+def described(model: Model) -> str:
+    """A loaded model in a few words: name, device, precision and memory."""
+    return f"{model.spec.name}, {model.device} {model.precision}, {model.megabytes:.0f} MB"

@@ -52,9 +52,10 @@ class Worker:
         if last is not None:
             last.exception(timeout)
 
-    def close(self) -> None:
-        """Finish the running job, drop the waiting ones and end the thread."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, wait: bool) -> None:
+        """Drop the waiting jobs and end the thread after the running one; `wait` for that."""
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+        self._last = None  # its answer may be large
 
     def _run(self, job: Callable[[], Any]) -> Any:
         try:

@@ -173,7 +173,7 @@ def test_a_bad_case_leaves_the_good_one_on_the_screen(image: Path, tmp_path: Pat
     app.wait()
     assert app.session is session
     assert "bad.nii" in app.status.message
-    assert app.toolbar.case.value == 0
+    assert app.cases.menu.value == 0
     app.close()
 
 

@@ -14,7 +14,7 @@ VOXEL = (110, 100, 30)
 
 def test_a_model_that_arrives_while_the_app_closes_opens_nothing(monkeypatch) -> None:
     app = snb.App(torso_like(), model_of(BallNetwork()))
-    app._wanted = 0
+    app.cases._wanted = 0
     loading, closing = threading.Event(), threading.Event()
 
     def load(source: str) -> snb.Model:
@@ -24,8 +24,9 @@ def test_a_model_that_arrives_while_the_app_closes_opens_nothing(monkeypatch) ->
 
     monkeypatch.setattr("sammed3d_nb.models.model.load_model", load)
     opened = []
-    monkeypatch.setattr(app, "_open", opened.append)
-    monkeypatch.setattr(app._worker, "close", lambda close=app._worker.close: (closing.set(), close()))
+    monkeypatch.setattr(app.cases, "open_now", opened.append)
+    end = app.stage.worker.close
+    monkeypatch.setattr(app.stage.worker, "close", lambda **how: (closing.set(), end(**how)))
     app.choose_model("other.pth")
     assert loading.wait(20)
     app.close()
@@ -38,8 +39,8 @@ def test_nothing_is_encoded_ahead_for_a_case_that_was_left(monkeypatch, leave: s
     app = snb.App(torso_like(), model_of(BallNetwork()))
     asked = []
     monkeypatch.setattr(app.session, "prepare", asked.append)
-    app._rest(app.session, VOXEL)
-    timer = app._resting
+    app.under_cursor.rest(app.session, VOXEL)
+    timer = app.under_cursor.resting
     if leave == "close":
         app.close()
     else:
