@@ -41,7 +41,12 @@ def telling_name(name: str, path: Path) -> str:
 def is_export(path: Path) -> bool:
     """Whether a file is a label map that this program exported, or another segmentation that says so by its name."""
     name = stem(path)
-    return name.endswith((MASKS, ".seg")) or path.with_name(f"{name}.labels.json").exists()
+    if name.lower().endswith((MASKS, ".seg")):
+        return True
+    try:  # the names of its labels lie beside it
+        return '"volume_ml"' in path.with_name(f"{name}.labels.json").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def is_label_map(path: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.models.memory import give_back
 from sammed3d_nb.models.model import Model
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
@@ -166,3 +167,4 @@ class App:
 def _end(stage: Stage, frame: Frame, *, wait: bool) -> None:
     stage.close(wait=wait)
     close_tree(frame.widget)
+    give_back()

@@ -12,7 +12,7 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.worklist import Case
 
-_NOT_SAVED = "It is not saved by itself: press Ctrl+S."
+_NOT_SAVED = "This case is not saved by itself: press Ctrl+S."
 
 
 class Cases(Tool):

@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
 
 import ipywidgets as widgets
@@ -48,8 +47,27 @@ class Prompts(Tool):
 
     def click(self, voxel: Voxel, positive: bool, pointer: Pointer | None = None) -> "Future[Result]":
         """Click on a voxel for the current object, in the background; `pointer` is the mouse, None for code."""
-        approach = () if pointer is None else tuple(pointer.chain)
-        return self._add(voxel, positive, pointer, lambda s: s.click(voxel, positive, approach=approach))
+        session = self._stage.ready()
+        pending = (session, voxel, positive)
+        with self._stage.lock:
+            if session.volume.contains(voxel):
+                self._views.cross = voxel  # the click is seen at once, its mask follows
+                self._pending.append(pending)
+                self._mark(session)
+                self._views.follow()
+                self._views.redraw()
+
+        def job(session: Session) -> Result:
+            try:
+                result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
+            finally:
+                if pending in self._pending:
+                    self._pending.remove(pending)
+            if pointer is not None:
+                self._pointers.append((result, pointer))
+            return result
+
+        return self._stage.change("Segmenting", job)
 
     def show(self, session: Session) -> None:
         """Forget how the mouse lay over the volume before."""
@@ -70,31 +88,6 @@ class Prompts(Tool):
         """Forget all clicks."""
         self._pending.clear()
         self._pointers.clear()
-
-    def _add(
-        self, voxel: Voxel, positive: bool, pointer: Pointer | None, ask: Callable[[Session], Result]
-    ) -> "Future[Result]":
-        session = self._stage.ready()
-        pending = (session, voxel, positive)
-        with self._stage.lock:
-            if session.volume.contains(voxel):
-                self._views.cross = voxel  # the click is seen at once, its mask follows
-                self._pending.append(pending)
-                self._mark(session)
-                self._views.follow()
-                self._views.redraw()
-
-        def job(session: Session) -> Result:
-            try:
-                result = ask(session)
-            finally:
-                if pending in self._pending:
-                    self._pending.remove(pending)
-            if pointer is not None:
-                self._pointers.append((result, pointer))
-            return result
-
-        return self._stage.change("Segmenting", job)
 
     def _mark(self, session: Session) -> None:
         waiting = [(voxel, positive) for of, voxel, positive in self._pending if of is session]
