@@ -201,6 +201,13 @@ class Trace:
         )
         return cls(steps=steps, start=fields["start"], round_trip_error=fields["round_trip_error"])
 
+    @property
+    def approach(self) -> "tuple[Transform, ...]":
+        """The transforms that led to ``array``, e.g. ``canvas → plane → array``; none for a point given by code."""
+        spaces = [step.space for step in self.steps]
+        ends = range(1, spaces.index("array") + 1 if "array" in spaces else 1)
+        return tuple(Transform(spaces[n - 1], spaces[n], self.steps[n].matrix or np.eye(4)) for n in ends)
+
     def __str__(self) -> str:
         marks = {True: "inside", False: "OUTSIDE", None: ""}
         lines = [

@@ -248,6 +248,7 @@ def _segment(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     """Run a saved session's clicks again and say whether each mask came out the same (exit status 1 if not)."""
     from sammed3d_nb.session import record
+    from sammed3d_nb.session.replay import replay
 
     fields = record.load(options.record)
     made_on, made_with = fields["volume"], fields["model"]
@@ -262,7 +263,7 @@ def _replay(options: argparse.Namespace) -> int:
         options.decoder = options.decoder or decoder
     model = _load(options, options.model)
     same = True
-    for item in record.replay(options.record, volume=volume, model=model, other_model=options.other_model):
+    for item in replay(options.record, volume=volume, model=model, other_model=options.other_model):
         verdict = "the same" if item.same else f"different, Dice {item.dice:.4f}"
         print(f"{item.name}: {verdict}{item.note and f' ({item.note})'}", flush=True)
         same = same and item.same

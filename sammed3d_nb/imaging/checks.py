@@ -84,3 +84,15 @@ def refuse_not_finite(name: str, voxels: int, nans: int, infinite: int) -> None:
             f"{name} has {nans + infinite} of {voxels} voxels that are no finite numbers ({nans} NaN, {infinite}"
             " infinite); replace them before opening it, e.g. by the value of air."
         )
+
+
+def expect_memory(name: str, need: int) -> None:
+    """Refuse what announces more bytes than this machine has left, before they are asked for."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    if need > free:
+        raise VolumeError(
+            f"{name} needs {need / 1e9:,.1f} GB of memory and {free / 1e9:.1f} GB are free; close other programs, or"
+            " crop the image first."
+        )

@@ -55,6 +55,15 @@ def read(path: Path) -> Any:
     return header
 
 
+def read_whole(path: Path) -> Any:
+    """The whole dataset of a file, its pixels as they are stored."""
+    import pydicom
+
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(path)
+
+
 def is_damaged(header: Any) -> bool:
     """Whether this is the header of an image, or of nobody knows what, that ends before it tells the image's size."""
     return "Rows" not in header and ("Image Storage" in storage(header) or not storage(header))

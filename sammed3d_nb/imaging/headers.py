@@ -7,8 +7,6 @@ definition (teem.sourceforge.net/nrrd) and the MetaIO documentation (itk.org).
 from __future__ import annotations
 
 import re
-import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ import numpy.typing as npt
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging.checks import ORTHONORMAL_TOLERANCE, check_geometry, refuse_not_finite
+from sammed3d_nb.imaging.nifti import NiftiHeader
 from sammed3d_nb.imaging.streams import count_inflated, unpacked
 from sammed3d_nb.spaces import LPS_TO_RAS
 
-_UNITS_IN_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, mm, micrometre
 _NIFTI_TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
@@ -28,87 +26,6 @@ _MILLIMETRES = ("", "mm", "millimeter", "millimeters", "millimetre", "millimetre
 _ITK_TOLERANCE = 2e-4  # beyond it ITK does not accept an sform (found by trial, ITK 5.4)
 _COLOUR_AND_COMPLEX = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA"}
 _METAIMAGE_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
-
-
-@dataclass(frozen=True)
-class NiftiHeader:
-    """The fields of a NIfTI-1 header that decide about shape, size and geometry."""
-
-    order: str
-    dim: tuple[int, ...]
-    pixdim: tuple[float, ...]
-    datatype: int
-    data_offset: int
-    paired: bool
-    qform_code: int
-    sform_code: int
-    unit: float
-    quaternion: tuple[float, ...]
-    offset: tuple[float, ...]
-    srow: tuple[float, ...]
-
-    @classmethod
-    def parse(cls, head: bytes) -> NiftiHeader:
-        """Parse the first 348 bytes, of either byte order."""
-        order = "<" if struct.unpack("<i", head[:4])[0] == 348 else ">"
-
-        def get(form: str, offset: int) -> tuple[Any, ...]:
-            return struct.unpack_from(order + form, head, offset)
-
-        return cls(
-            order=order,
-            dim=get("8h", 40),
-            datatype=get("h", 70)[0],
-            pixdim=get("8f", 76),
-            data_offset=int(get("f", 108)[0]),
-            paired=head[344:347] == b"ni1",
-            unit=_UNITS_IN_MM.get(head[123] & 7, 1.0),
-            qform_code=get("h", 252)[0],
-            sform_code=get("h", 254)[0],
-            quaternion=get("3f", 256),
-            offset=get("3f", 268),
-            srow=get("12f", 280),
-        )
-
-    @property
-    def sform(self) -> npt.NDArray[np.float64]:
-        """Voxel → RAS mm by the affine that the header states."""
-        affine = np.eye(4)
-        affine[:3] = np.reshape(self.srow, (3, 4)) * self.unit
-        return affine
-
-    @property
-    def qform(self) -> npt.NDArray[np.float64]:
-        """Voxel → RAS mm by the quaternion, the offset and ``pixdim``."""
-        b, c, d = self.quaternion
-        a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
-        norm = np.sqrt(a * a + b * b + c * c + d * d)
-        a, b, c, d = a / norm, b / norm, c / norm, d / norm
-        rotation = np.array(
-            [
-                [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-                [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-                [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-            ]
-        )
-        affine = np.eye(4)
-        flip = -1.0 if self.pixdim[0] < 0 else 1.0
-        affine[:3, :3] = rotation * (np.array(self.pixdim[1:4]) * [1.0, 1.0, flip] * self.unit)
-        affine[:3, 3] = np.array(self.offset) * self.unit
-        return affine
-
-
-def is_nifti(head: bytes) -> bool:
-    """Whether these first bytes are those of a NIfTI-1 file, of either byte order."""
-    if len(head) < 348 or head[344:348] not in (b"n+1\0", b"ni1\0"):
-        return False
-    return 348 in struct.unpack("<i", head[:4]) + struct.unpack(">i", head[:4])
-
-
-def is_unreadable_nifti(head: bytes) -> bool:
-    """Whether this is NIfTI-2 or Analyze 7.5, which SimpleITK cannot read, or only without orientation."""
-    sizes = struct.unpack("<i", head[:4]) + struct.unpack(">i", head[:4]) if len(head) >= 348 else ()
-    return 540 in sizes or 348 in sizes
 
 
 def is_metaimage(head: bytes) -> bool:
@@ -140,13 +57,13 @@ def check_nifti(path: Path, head: bytes) -> tuple[str, ...]:
         raise VolumeError(
             f"{name} has voxels of data type {header.datatype}, which is not supported; save it as int16."
         )
-    check_geometry(name, header.pixdim[1:4], np.eye(3), (0, 0, 0))
-    if header.sform_code > 0:
+    check_geometry(name, header.geometry.pixdim[1:4], np.eye(3), (0, 0, 0))
+    if header.geometry.sform_code > 0:
         # ITK would use the qform in place of such axes without a word, or fail when there is none
-        steps = np.linalg.norm(header.sform[:3, :3], axis=0)
-        axes = header.sform[:3, :3] / np.where(steps > 0, steps, 1)
-        tolerance = ORTHONORMAL_TOLERANCE if header.qform_code > 0 else _ITK_TOLERANCE
-        check_geometry(name, steps, axes, header.sform[:3, 3], tolerance=tolerance)
+        steps = np.linalg.norm(header.geometry.sform[:3, :3], axis=0)
+        axes = header.geometry.sform[:3, :3] / np.where(steps > 0, steps, 1)
+        tolerance = ORTHONORMAL_TOLERANCE if header.geometry.qform_code > 0 else _ITK_TOLERANCE
+        check_geometry(name, steps, axes, header.geometry.sform[:3, 3], tolerance=tolerance)
     voxels = _paired_data(path) if header.paired else path
     dtype = np.dtype(header.order + _NIFTI_TYPES[header.datatype])
     start = 0 if header.paired else max(header.data_offset, 348)
@@ -154,7 +71,7 @@ def check_nifti(path: Path, head: bytes) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if count > 3:
         notes += (f"{name} is {count}-D with a single time point; it is used as a 3-D volume.",)
-    if not (header.qform_code > 0 or header.sform_code > 0):
+    if not (header.geometry.qform_code > 0 or header.geometry.sform_code > 0):
         notes += (f"{name} states no orientation; left–right and front–back may be wrong.",)
     return notes
 
@@ -171,10 +88,10 @@ def check_nifti_geometry(path: Path, head: bytes, image: Any) -> tuple[str, ...]
     matrix[:3, 3] = image.GetOrigin()[:3]
     read = LPS_TO_RAS.affine @ matrix
     stated = {}
-    if header.sform_code > 0:
-        stated["sform"] = header.sform
-    if header.qform_code > 0:
-        stated["qform"] = header.qform
+    if header.geometry.sform_code > 0:
+        stated["sform"] = header.geometry.sform
+    if header.geometry.qform_code > 0:
+        stated["qform"] = header.geometry.qform
     size = image.GetSize()[:3]
     half = 0.5 * min(image.GetSpacing()[:3])
     apart = {form: _distance(read, affine, size) for form, affine in stated.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
+from sammed3d_nb.imaging.nifti import NiftiGeometry
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ImageFile:
     modality: str = ""
     warnings: tuple[str, ...] = ()
     series: str | None = None
+    stated: NiftiGeometry | None = None
 
 
 def load(path: Path, reader: str) -> Any:

@@ -39,14 +39,8 @@ def telling_name(name: str, path: Path) -> str:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file is a label map that this program exported, or another segmentation that says so by its name."""
-    name = stem(path)
-    if name.lower().endswith((MASKS, ".seg")):
-        return True
-    try:  # the names of its labels lie beside it
-        return '"volume_ml"' in path.with_name(f"{name}.labels.json").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
+    """Whether a file's name says that it holds exported masks; `writers.is_ours` looks into the file."""
+    return stem(path).lower().endswith((MASKS, ".seg"))
 
 
 def is_label_map(path: Path) -> bool:

@@ -14,6 +14,7 @@ from sammed3d_nb.imaging import dicom, headers
 from sammed3d_nb.imaging.dicom_header import is_dicom
 from sammed3d_nb.imaging.itk import ImageFile, load
 from sammed3d_nb.imaging.naming import stem
+from sammed3d_nb.imaging.nifti import HEADER_BYTES, NiftiHeader, kind_of
 from sammed3d_nb.imaging.streams import first_bytes, is_gzipped
 
 KNOWN = "NIfTI, NRRD, MetaImage or DICOM"
@@ -36,7 +37,7 @@ def read_image(path: Path, *, series: str | None = None) -> ImageFile:
     try:
         if path.is_dir():
             return dicom.read_folder(path, series)
-        head = first_bytes(path, 400)  # a NIfTI header has 348
+        head = first_bytes(path, HEADER_BYTES)
         if not head:
             raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
         return dicom.read_file(path) if is_dicom(path) else read_plain(path, head)
@@ -51,19 +52,20 @@ def read_image(path: Path, *, series: str | None = None) -> ImageFile:
 
 def read_plain(path: Path, head: bytes) -> ImageFile:
     """Read a NIfTI, NRRD or MetaImage file whose first bytes (after gunzip) are given."""
-    name = stem(path)
-    if headers.is_nifti(head):
+    name, stated = stem(path), None
+    if kind_of(head) == "NIfTI-1":
         _check_nifti_suffix(path)
         warnings = headers.check_nifti(path, head)
         image = load(path, "NiftiImageIO")
         warnings += headers.check_nifti_geometry(path, head, image)
+        stated = NiftiHeader.parse(head).geometry
     elif head.startswith(b"NRRD"):
         warnings = headers.check_nrrd(path)
         image = load(path, "NrrdImageIO")
     elif headers.is_metaimage(head):
         warnings = headers.check_metaimage(path)
         image = load(path, "MetaImageIO")
-    elif headers.is_unreadable_nifti(head):
+    elif kind_of(head):
         raise VolumeError(
             f"{path.name} is NIfTI-2 or Analyze 7.5, which are not supported; save it as NIfTI-1 (.nii.gz)."
         )
@@ -72,7 +74,7 @@ def read_plain(path: Path, head: bytes) -> ImageFile:
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
         warnings += (f"{path.name} is 4-D with a single time point; it is used as a 3-D volume.",)
-    return ImageFile(image, name, warnings=warnings)
+    return ImageFile(image, name, warnings=warnings, stated=stated)
 
 
 def _check_nifti_suffix(path: Path) -> None:

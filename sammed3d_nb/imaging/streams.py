@@ -45,23 +45,27 @@ def unpacked(path: Path, *, skip: int = 0, chunk: int = _CHUNK) -> Iterator[byte
         raise _damaged(path) from error
 
 
-def count_inflated(path: Path, start: int) -> int:
-    """How many bytes the zlib (or gzip) data from byte ``start`` of a file unpack to.
+def inflated(path: Path, start: int) -> Iterator[bytes]:
+    """Yield what the zlib (or gzip) data from byte ``start`` of a file unpack to, in chunks of at most 1 MiB.
 
     Raises:
         VolumeError: The data end early or are damaged.
     """
-    inflate, total = zlib.decompressobj(wbits=47), 0  # 47: zlib or gzip, as the data say
+    inflate = zlib.decompressobj(wbits=47)  # zlib or gzip, as the data say
     with path.open("rb") as file:
         file.seek(start)
         try:
-            while not inflate.eof and (block := file.read(_CHUNK)):
-                total += len(inflate.decompress(block))
+            while not inflate.eof and (block := inflate.unconsumed_tail or file.read(_CHUNK)):
+                yield inflate.decompress(block, _CHUNK)
         except zlib.error as error:
             raise _damaged(path) from error
     if not inflate.eof:
         raise VolumeError(f"{path.name} is truncated (its compressed data end early); copy or export it again.")
-    return total
+
+
+def count_inflated(path: Path, start: int) -> int:
+    """How many bytes the zlib (or gzip) data from byte ``start`` of a file unpack to; see `inflated`."""
+    return sum(len(chunk) for chunk in inflated(path, start))
 
 
 def _damaged(path: Path) -> VolumeError:

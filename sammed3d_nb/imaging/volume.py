@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ import SimpleITK as sitk
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging.checks import check_finite, check_geometry, check_shape
 from sammed3d_nb.imaging.naming import telling_name
+from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.readers import read_image
 from sammed3d_nb.imaging.writers import write_labels
 from sammed3d_nb.spaces import LPS_TO_RAS, Transform
@@ -42,6 +43,7 @@ class Volume:
             Hounsfield units; otherwise "".
         warnings: Sentences about the file that the user should see.
         series: Which DICOM series it is, its SeriesInstanceUID; None for other files.
+        stated: The geometry as its NIfTI file states it, which masks in NIfTI keep whole; None for other files.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -53,6 +55,7 @@ class Volume:
     modality: str = ""
     warnings: tuple[str, ...] = ()
     series: str | None = None
+    stated: NiftiGeometry | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -82,6 +85,7 @@ class Volume:
             modality=found.modality,
             warnings=found.warnings,
             series=found.series,
+            stated=found.stated,
         )
 
     @classmethod
@@ -190,26 +194,49 @@ class Volume:
         """Whether the voxel (i, j, k) exists; a fractional index counts for the voxel it lies in."""
         return all(-0.5 <= index < size - 0.5 for index, size in zip(ijk, self.size, strict=True))
 
-    def write_mask(self, mask: npt.ArrayLike, path: str | Path) -> Path:
-        """Write a mask or label map with this volume's geometry.
+    def write_mask(
+        self,
+        mask: npt.ArrayLike,
+        path: str | Path,
+        *,
+        overwrite: bool | None = None,
+        names: Mapping[int, str] | None = None,
+        colours: Mapping[int, str] | None = None,
+    ) -> Path:
+        """Write a mask or label map with this volume's geometry: whole, read back and compared, or not at all.
 
         Args:
             mask: Whole numbers from 0 or booleans, shape (z, y, x) as ``array``; stored in the smallest unsigned type
                 that holds them.
             path: Ends in .nii, .nii.gz, .nrrd, .mha or .mhd; the suffix chooses the format.
+            overwrite: Whether a file that is there may be replaced; when left out, one that this method wrote may be,
+                and no other. The volume's own file never is.
+            names: What the labels 1, 2, … are called, written into the file where 3D Slicer (.nrrd, .mha) and
+                Connectome Workbench (.nii) look for it.
+            colours: Of the labels, ``#rrggbb``.
 
         Returns:
             The path written.
 
         Raises:
-            VolumeError: Another shape, type or suffix, the volume's own file, or a place that cannot be written.
+            VolumeError: Another shape, type or suffix, the volume's own file, a file that must not be replaced, or a
+                place that cannot be written.
         """
         values = np.asarray(mask)
         if values.shape != self.array.shape:
             raise VolumeError(
                 f"The mask has shape {values.shape}; {self.name} has {self.array.shape} (z, y, x), and they must match."
             )
-        return write_labels(values, self.image, Path(os.path.expanduser(path)), source=self.path)  # noqa: PTH111
+        return write_labels(
+            values,
+            self.image,
+            Path(os.path.expanduser(path)),  # noqa: PTH111
+            source=self.path,
+            stated=self.stated,
+            overwrite=overwrite,
+            names=names,
+            colours=colours,
+        )
 
     def __repr__(self) -> str:
         spacing = " × ".join(f"{s:.4g}" for s in self.spacing)

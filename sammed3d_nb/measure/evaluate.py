@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.imaging.region import bounding_box
+from sammed3d_nb.imaging.region import bounding_box, dice
 from sammed3d_nb.measure.labelled import LabelledCase, cases_in
 
 if TYPE_CHECKING:
@@ -84,12 +84,6 @@ class Measurement:
     obeyed: bool
     distance_mm: float
     seconds: float
-
-
-def dice(a: Mask, b: Mask) -> float:
-    """Dice of two masks; 1 when both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2.0 * int((a & b).sum()) / total if total else 1.0
 
 
 def surface_dice(a: Mask, b: Mask, spacing: Sequence[float], tolerance: float = TOLERANCE_MM) -> float:

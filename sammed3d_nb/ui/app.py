@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,11 @@ class App:
         self.output = Path.cwd() if output is None else Path(output)
         if volume is not None:
             given: Volume = volume
-            cases = [Case(given.name, lambda model, folder: open_volume(given, model, folder)), *cases]
+            opened = partial(open_volume, given)
+            cases = [Case(given.name, opened, partial(opened, take_over=True)), *cases]
         stage = self.stage = Stage()
         self.status = stage.status
-        self.page = Page(stage.guarded(stage.act), lambda: stage.status.say("Copied the trace to the clipboard."))
+        self.page = Page(stage)
         self.views = OrthoViews(stage.lock, stage.status.fail, radiological=radiological)
         self.chain = ChainPanel()
         self.growth = Growth(stage)
@@ -102,7 +104,9 @@ class App:
         self.widget, self._frame = frame.widget, frame
         self.page.observe(stage.guarded(lambda change: frame.arrange(*change["new"])), names="size")
         self.arrange(1280, 780)
-        self._ending = live(self, lambda: _end(stage, frame, wait=False))
+        end = partial(_end, stage, frame, wait=False)
+        self.page.on_left = end
+        self._ending = live(self, end)
         if volume is not None:
             self.cases.open_now(0)
         stage.refresh()
@@ -165,6 +169,8 @@ class App:
 
 
 def _end(stage: Stage, frame: Frame, *, wait: bool) -> None:
-    stage.close(wait=wait)
-    close_tree(frame.widget)
-    give_back()
+    def close_widgets() -> None:
+        close_tree(frame.widget)
+        give_back()
+
+    stage.close(close_widgets, wait=wait)

@@ -51,14 +51,14 @@ class ClickPath:
     @classmethod
     def of(cls, result: Result, pointer: Pointer | None, model: Model) -> "ClickPath":
         """The way of the click that a result answers; `pointer` is the mouse at that click, None for one by code."""
-        cells = model.spec.grid_size
+        cells, cube = model.spec.grid_size, result.cube
         more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
         return cls(
             result.trace,
-            positive=result.clicks[-1].positive,
+            positive=result.prompts[-1].positive,
             pointer=pointer,
             distance_mm=result.distance_mm,
-            cube=f"{result.cube.size}³ × {result.cube.spacing:.3g} mm → {cells}³ cells{more}",
+            cube="" if cube is None else f"{cube.size}³ × {cube.spacing:.3g} mm → {cells}³ cells{more}",
             network=described(model),
         )
 

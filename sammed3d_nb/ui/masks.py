@@ -21,6 +21,7 @@ class Masks(Tool):
         self._views.objects = [
             Shown(o.local, rgb(o.colour), current=o.name == session.current.name) for o in shown if o.local.count
         ]
-        cubes = session.result.cubes if session.result else ()
+        result = session.result
+        cubes = () if result is None else result.cubes
         self._views.set_cubes([(cube.chain(session.volume).between("cube", "array"), cube.size) for cube in cubes])
         self._views.redraw()

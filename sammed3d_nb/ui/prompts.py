@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import ipywidgets as widgets
 
-from sammed3d_nb.session.objects import Result
+from sammed3d_nb.session.objects import Result, Said
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
 from sammed3d_nb.ui.orthoviews import OrthoViews
@@ -33,7 +33,7 @@ class Prompts(Tool):
     def __init__(self, stage: Stage, views: OrthoViews, chain: ChainPanel, page: Page) -> None:
         self._stage, self._views, self._chain, self._page = stage, views, chain, page
         self._pending: list[tuple[Session, Voxel, bool]] = []  # asked for, not answered yet
-        self._pointers: deque[tuple[Result, Pointer]] = deque(maxlen=200)
+        self._pointers: deque[tuple[Said | None, Pointer]] = deque(maxlen=200)  # by what was answered
         self._last_press: tuple[float, Voxel, bool] | None = None
         self.sign = widgets.ToggleButtons(
             options=[("+ Positive", True), ("− Negative", False)],
@@ -64,10 +64,10 @@ class Prompts(Tool):
                 if pending in self._pending:
                     self._pending.remove(pending)
             if pointer is not None:
-                self._pointers.append((result, pointer))
+                self._pointers.append((session.current.answered, pointer))
             return result
 
-        return self._stage.change("Segmenting", job)
+        return self._stage.change("Segmenting", job, notes=lambda result: result.notes)
 
     def show(self, session: Session) -> None:
         """Forget how the mouse lay over the volume before."""
@@ -78,8 +78,8 @@ class Prompts(Tool):
         if session is None:
             return
         self._mark(session)
-        result = session.result
-        pointer = next((pointer for known, pointer in self._pointers if known is result), None)
+        result, answered = session.result, session.current.answered
+        pointer = next((pointer for known, pointer in self._pointers if known is answered), None)
         path = None if result is None else ClickPath.of(result, pointer, session.model)
         self._chain.click(path)
         self._page.clipboard = "" if path is None else path.to_json()

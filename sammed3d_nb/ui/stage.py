@@ -1,6 +1,6 @@
 """What all tools of an app share: the session on the screen, the lock, the worker, the status line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import RLock
@@ -40,6 +40,9 @@ class Stage:
         self.actions: dict[str, Callable[[], object]] = {}
         self.tools: tuple[Tool, ...] = ()
         self._heard: tuple[Model | None, int] = (None, 0)  # of whose notes how many have been shown
+        self._working = False  # a job runs; what it changes is shown when it is done
+        self._following = False  # a change from elsewhere is about to be shown
+        self._unwatch: Callable[[], None] = lambda: None
 
     def take(self, *tools: Tool) -> None:
         """Bring in the tools, in the order in which they are shown and refreshed."""
@@ -63,7 +66,9 @@ class Stage:
         with self.lock:
             if self.closed:
                 return
+            self._unwatch()
             self.session = session
+            self._unwatch = session.observe(self._changed)
             for tool in self.tools:
                 tool.show(session)
             self.tell(session, f"{greeting(session)} {note}".strip(), *session.volume.warnings)
@@ -75,10 +80,10 @@ class Stage:
                 for tool in self.tools:
                     tool.refresh(self.session)
 
-    def tell(self, session: Session | None, message: str, *warnings: str) -> None:
+    def tell(self, session: Session | None, message: str, *warnings: str, notes: Sequence[str] = ()) -> None:
         """Show what there is to say of a session; only a failed save is still told when another is on its way.
 
-        Warnings, a failed automatic save and news from the model stand in the place of the message.
+        Warnings, a failed automatic save and news from the model stand in the place of the message; notes behind it.
         """
         with self.lock:
             unsaved = None if session is None else session.autosave_error
@@ -89,6 +94,8 @@ class Stage:
             serious = [text for text in (unsaved, *warnings, *self._news()) if text]
             if serious:
                 self.status.warn(" ".join(serious))
+            elif notes:
+                self.status.warn(" ".join([message, *notes]))
             else:
                 self.status.say(message)
 
@@ -98,23 +105,33 @@ class Stage:
         """Do something in the background and show the state after it, however it ends; `what` names it."""
 
         def run() -> T:
+            self._working = True
             try:
                 return job()
             finally:
+                self._working = False
                 self.refresh()
                 for tool in self.tools:
                     self.guarded(tool.settle)(self.session)
 
         return self.worker.submit(what, run)
 
-    def change(self, what: str, job: Callable[[Session], T]) -> "Future[T]":
-        """Change the session on the screen in the background, and say how its current object stands then."""
+    def change(
+        self, what: str, job: Callable[[Session], T], notes: Callable[[T], Sequence[str]] = lambda _: ()
+    ) -> "Future[T]":
+        """Change the session on the screen in the background, and say how its current object stands then.
+
+        Args:
+            what: What it does.
+            job: Does it.
+            notes: What else there is to say of the job's answer.
+        """
         session = self.ready()
 
         def run() -> T:
             with self._about(session):
                 result = job(session)
-            self.tell(session, summary(session.current, session.result))
+            self.tell(session, summary(session), notes=notes(result))
             return result
 
         return self.run(what, run)
@@ -145,16 +162,37 @@ class Stage:
 
         return run
 
-    def close(self, *, wait: bool) -> None:
-        """End the worker, after the running job if `wait`, and have all tools let go of what they hold."""
+    def close(self, then: Callable[[], None], *, wait: bool) -> None:
+        """Let all tools release what they hold once the running job is done, then call `then`; `wait` for that."""
         with self.lock:
+            if self.closed:
+                return
             self.closed = True  # a job that still runs shows nothing more
+            self._unwatch()
             self.session = None
-        self.worker.close(wait=wait)
+
+        def release() -> None:
+            with self.lock:
+                for tool in self.tools:
+                    tool.release()
+                self.tools, self.actions, self.model, self._heard = (), {}, None, (None, 0)
+            then()
+
+        self.worker.close(release, wait=wait)
+
+    def _changed(self) -> None:
+        """The session was changed: if that was not by a job of this app, but in a notebook, show it."""
         with self.lock:
-            for tool in self.tools:
-                tool.release()
-            self.tools, self.actions, self.model, self._heard = (), {}, None, (None, 0)
+            session = self.session
+            if self.closed or self._working or self._following or session is None:
+                return
+            self._following = True
+
+        def follow() -> None:
+            self._following = False
+            self.tell(session, summary(session))
+
+        self.run("Following", follow)
 
     @contextmanager
     def _about(self, session: Session) -> Iterator[None]:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -30,10 +31,12 @@ class Case:
     Attributes:
         name: What the menu shows.
         open: From a model and a folder for automatic saves (or None) to a session; what was saved there is resumed.
+        take_over: The same where another session has the record open: it is taken from that one.
     """
 
     name: str
     open: "Callable[[Model, Path | None], Session]"
+    take_over: "Callable[[Model, Path | None], Session] | None" = None
 
 
 def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[Case]:
@@ -71,11 +74,14 @@ def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:
 
 def _files_in(folder: Path, levels: int = 4) -> list[Path]:
     """The images of a folder; without any, those of its folders, as where each patient has one."""
+    from sammed3d_nb.imaging.writers import is_ours
+
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:  # it will be told when it is opened
         return []
-    files = [f for f in entries if f.name.lower().endswith(_SUFFIXES) and f.is_file() and not naming.is_export(f)]
+    files = [f for f in entries if f.name.lower().endswith(_SUFFIXES) and f.is_file()]
+    files = [file for file in files if not (naming.is_export(file) or is_ours(file))]
     images = [file for file in files if not naming.is_label_map(file)] or files
     if images or levels == 0:
         return images
@@ -98,18 +104,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _file_case(path: Path, name: str) -> Case:
-    def volume(model: "Model", autosaves: Path | None) -> "Session":
+    def opened(model: "Model", autosaves: Path | None, take_over: bool = False) -> "Session":
         from sammed3d_nb.imaging.volume import Volume
-        from sammed3d_nb.ui.records import open_volume
+        from sammed3d_nb.ui.records import open_record, open_volume
 
-        return open_volume(Volume.read(path), model, autosaves)
+        if path.name.endswith(".json"):
+            return open_record(path, model, take_over=take_over)
+        return open_volume(Volume.read(path), model, autosaves, take_over=take_over)
 
-    def record(model: "Model", autosaves: Path | None) -> "Session":
-        from sammed3d_nb.ui.records import open_record
-
-        return open_record(path, model)
-
-    return Case(name, record if path.name.endswith(".json") else volume)
+    return Case(name, opened, partial(opened, take_over=True))
 
 
 def _sample_case(name: str) -> Case:

@@ -1,5 +1,6 @@
 """Going from case to case: nothing is lost, and what was said of one case does not stand under the next."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_a_case_whose_automatic_save_fails_is_kept(tmp_path: Path, model) -> Non
     folder.mkdir()
     cases = [Case("B", lambda model, _: snb.Session(volume_called("B", 1), model))]
     app = snb.App(volume_called("A"), model, cases=cases, output=folder, autosave=True)
-    folder.rmdir()
+    shutil.rmtree(folder)
     app.click(VOXEL)
     app.open(1).result()
     app.open(0).result()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from support import BallNetwork, model_of
 
 import sammed3d_nb as snb
@@ -16,8 +17,9 @@ SIZE = (12, 20, 24)
 
 def write(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(seed).integers(0, 200, SIZE).astype(np.uint8)
-    return snb.Volume.from_array(values, (2, 2, 4)).write_mask(values, path)
+    values = np.random.default_rng(seed).integers(-100, 200, SIZE).astype(np.int16)
+    sitk.WriteImage(snb.Volume.from_array(values, (2, 2, 4)).image, str(path))
+    return path
 
 
 def names(*paths: Path) -> list[str]:

@@ -1,0 +1,71 @@
+"""The headers of NRRD and MetaImage files: lines of text, read without trusting that they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sammed3d_nb.errors import VolumeError
+
+_LONGEST_LINE, _MOST_BYTES = 1 << 20, 16 << 20
+
+
+@dataclass
+class TextHeader:
+    """What a header says.
+
+    Attributes:
+        fields: The format's own; NRRD's with their names in small letters.
+        keys: What programs added: in NRRD those with ``:=``, in MetaImage all fields.
+        length: Bytes up to the first voxel, of a header that has its voxels behind it.
+    """
+
+    fields: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    length: int = 0
+
+
+def read_nrrd(path: Path) -> TextHeader:
+    """The header of an NRRD file; an empty line ends it."""
+    header = TextHeader()
+
+    def take(line: str) -> bool:
+        if line.startswith("#"):
+            return True
+        key, mark, value = line.partition(":=")
+        if mark and ": " not in key:
+            header.keys[key] = value.replace("\\n", "\n").replace("\\\\", "\\")
+        else:
+            key, colon, value = line.partition(":")
+            if colon:
+                header.fields[key.strip().lower()] = value.strip()
+        return bool(line)
+
+    header.length = _each_line(path, take)
+    return header
+
+
+def read_metaimage(path: Path) -> TextHeader:
+    """The header of a MetaImage file; ``ElementDataFile`` ends it."""
+    header = TextHeader()
+
+    def take(line: str) -> bool:
+        key, _, value = line.partition("=")
+        header.fields[key.strip()] = value.strip()
+        return key.strip() != "ElementDataFile"
+
+    header.length = _each_line(path, take)
+    header.keys = {key: value.replace("\\n", "\n").replace("\\\\", "\\") for key, value in header.fields.items()}
+    return header
+
+
+def _each_line(path: Path, take: Callable[[str], bool]) -> int:
+    """Give lines to `take` until it returns False; returns the bytes read."""
+    with path.open("rb") as file:
+        while line := file.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE or file.tell() > _MOST_BYTES:
+                raise VolumeError(f"{path.name} has a header without end, so it is damaged; copy or export it again.")
+            if not take(line.decode("utf-8", "replace").strip()):
+                break
+        return file.tell()
