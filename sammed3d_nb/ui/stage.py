@@ -169,7 +169,7 @@ class Stage:
                 return
             self.closed = True  # a job that still runs shows nothing more
             self._unwatch()
-            self.session = None
+            self.session, self._unwatch = None, lambda: None
 
         def release() -> None:
             with self.lock:
@@ -182,17 +182,19 @@ class Stage:
 
     def _changed(self) -> None:
         """The session was changed: if that was not by a job of this app, but in a notebook, show it."""
-        with self.lock:
-            session = self.session
-            if self.closed or self._working or self._following or session is None:
-                return
-            self._following = True
+        if self._working:
+            return
 
         def follow() -> None:
             self._following = False
-            self.tell(session, summary(session))
+            session = self.session
+            if session is not None:
+                self.tell(session, summary(session))
 
-        self.run("Following", follow)
+        with self.lock:
+            if not (self.closed or self._following):
+                self._following = True
+                self.run("Following", follow)
 
     @contextmanager
     def _about(self, session: Session) -> Iterator[None]:

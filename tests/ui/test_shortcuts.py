@@ -25,3 +25,9 @@ def test_the_help_lists_every_key() -> None:
     assert readable("ctrl+shift+z") == "Ctrl+Shift+Z"
     assert readable("+") == "+"
     assert readable("arrowup") == "↑"
+
+
+def test_every_action_has_one_owner(app) -> None:
+    owners = [name for tool in app.stage.tools for name in tool.actions]
+    assert len(owners) == len(set(owners))
+    assert set(ACTIONS.values()) <= set(owners)
