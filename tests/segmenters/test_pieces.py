@@ -5,8 +5,8 @@ import pytest
 from support import torso_like
 
 from sammed3d_nb import Volume
-from sammed3d_nb.segmenters.cube import MARGIN, Cube
 from sammed3d_nb.imaging.region import Region
+from sammed3d_nb.segmenters.cube import MARGIN, Cube
 from sammed3d_nb.segmenters.pieces import Piece, assemble
 
 

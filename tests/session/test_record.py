@@ -9,7 +9,6 @@ from support import BallNetwork, FullNetwork, model_of, torso_like
 
 from sammed3d_nb import Session, Volume
 from sammed3d_nb.errors import RecordError
-from sammed3d_nb.session import record
 from sammed3d_nb.session.replay import replay
 
 
