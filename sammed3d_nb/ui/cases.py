@@ -98,12 +98,11 @@ class Cases(Tool):
             if known.model is not model:
                 known.set_model(model)
             return known
-        self._in_use = None
+        self._in_use, found = None, self._cases[case]
         try:
-            opened = self._cases[case]
-            return (opened.take_over if take_over and opened.take_over else opened.open)(model, self._autosaves)
+            return (found.take_over if take_over and found.take_over else found.open)(model, self._autosaves)
         except RecordInUse:
-            self._in_use = case
+            self._in_use = case if found.take_over else None
             raise
 
     def _show(self, session: Session, case: int) -> None:

@@ -1,6 +1,10 @@
 """The one table of keys: complete, unambiguous, and the same on the page, in the app and in the help."""
 
+import pytest
+
 from sammed3d_nb.ui.shortcuts import ACTIONS, SHORTCUTS, help_html, readable
+
+pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
 
 def test_no_key_starts_two_actions() -> None:
