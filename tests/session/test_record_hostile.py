@@ -67,7 +67,7 @@ HOSTILE: dict[str, Callable[[Any], Any]] = {
     "checksum": lambda f: first(f).update(sha256="0" * 64),
     "script as space": lambda f: told(f)["trace"]["steps"][1].update(space="<img src=x onerror=alert(1)>"),
     "script as unit": lambda f: told(f)["trace"]["steps"][1].update(unit="<script>"),
-    "script as colour": lambda f: first(f)["object"].update(colour="#fff\"><script>"),
+    "script as colour": lambda f: first(f)["object"].update(colour='#fff"><script>'),
     "name of numbers": lambda f: first(f)["object"].update(name=3),
     "long name": lambda f: first(f)["object"].update(name="x" * 10000),
     "flag of text": lambda f: first(f)["object"].update(locked="yes"),
