@@ -188,7 +188,17 @@ class Trace:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Trace":
-        """The trace that `to_dict` described."""
+        """The trace that `to_dict` described; its texts reach a page, so only known ones are taken.
+
+        Raises:
+            ValueError: A space, unit or flag is none.
+        """
+        for step in fields["steps"]:
+            known = step["space"] in UNITS and step["unit"] == UNITS[step["space"]]
+            if not known or step["inside"] not in (True, False, None):
+                raise ValueError(f"a trace has no step {step!r:.80}")
+        if fields["start"] not in [step["space"] for step in fields["steps"]]:
+            raise ValueError(f"a trace starts in {fields['start']!r:.40}")
         steps = tuple(
             TraceStep(
                 space=step["space"],
@@ -199,7 +209,7 @@ class Trace:
             )
             for step in fields["steps"]
         )
-        return cls(steps=steps, start=fields["start"], round_trip_error=fields["round_trip_error"])
+        return cls(steps=steps, start=fields["start"], round_trip_error=float(fields["round_trip_error"]))
 
     @property
     def approach(self) -> "tuple[Transform, ...]":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def check_shape(name: str, image: Any) -> None:
 
 def check_geometry(
     name: str,
-    spacing: Sequence[float],
+    spacing: npt.ArrayLike,
     direction: npt.ArrayLike,
     origin: npt.ArrayLike,
     *,

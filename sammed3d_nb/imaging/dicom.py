@@ -17,9 +17,12 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
-from sammed3d_nb.imaging import dicom_header
-from sammed3d_nb.imaging.itk import ImageFile, load, quiet
+from sammed3d_nb.imaging import dicom_header, dicom_kinds
+from sammed3d_nb.imaging.checks import expect_memory
+from sammed3d_nb.imaging.dicom_pixels import announced_bytes, check_pixels
+from sammed3d_nb.imaging.itk import ImageFile, complaints, load, quiet
 from sammed3d_nb.imaging.naming import stem
+from sammed3d_nb.imaging.tilt import straightened
 
 _EXPECTED = "expected a series of parallel slices or a multi-frame volume"
 
@@ -51,24 +54,30 @@ class Grid:
     origin: tuple[float, float, float]
     direction: npt.NDArray[np.float64]
     warnings: tuple[str, ...]
+    tilt: npt.NDArray[np.float64] | None  # LPS mm across the normal from one slice to the next, of a tilted gantry
 
 
-def read_folder(folder: Path, series: str | None) -> ImageFile:
+def read_folder(folder: Path, series: str | None, *, straighten: bool = False) -> ImageFile:
     """Read the largest DICOM series below a folder, or the one asked for by UID, number or description."""
     found: dict[str, list[Any]] = defaultdict(list)
     damaged: dict[str, list[Path]] = defaultdict(list)  # "" where the series cannot be read
-    others = []
+    others, imageless = [], []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         header = dicom_header.read(path) if dicom_header.is_dicom(path) else None
-        if header is not None and "Rows" in header:
+        if header is not None and dicom_kinds.is_image(header):
             found[dicom_header.series_uid(header)].append((path, header))
         elif header is not None and dicom_header.is_damaged(header):
             damaged[dicom_header.series_uid(header)].append(path)
+        elif header is not None and "Rows" in header:
+            imageless.append((path, header))
         else:
             others.append(path.name)
     if not found and damaged:
         raise dicom_header.truncated(next(iter(damaged.values()))[0])
     if not found:
+        for path, header in imageless:
+            dicom_kinds.refuse(path, header)
+        others += [path.name for path, _ in imageless]
         count = "1 other file" if len(others) == 1 else f"{len(others)} other files"
         holds = f"holds {count} ({', '.join(others[:3])})" if others else "is empty"
         raise VolumeError(f"The folder {folder} {holds}; expected a DICOM series: open an image file or its folder.")
@@ -80,7 +89,7 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
     name, uid = str(first.get("SeriesDescription", "") or folder.resolve().name), dicom_header.series_uid(first)
     if uid and damaged[uid]:
         raise dicom_header.truncated(damaged[uid][0])
-    notes: tuple[str, ...] = ()
+    notes = dicom_kinds.left_out(folder, imageless)
     if series is None and len(found) > 1:
         notes += (f"{folder.name} holds {len(found)} series; the largest is used: {_describe(chosen)}.",)
     shown = ", ".join(path.name for path in damaged[""][:3])
@@ -88,7 +97,11 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
     if shown:
         notes += (f"{folder.name} {left_out}.",)
     try:
-        image = read_file(chosen[0][0], alone=False) if len(chosen) == 1 else _read_series(name, chosen)
+        image = (
+            read_file(chosen[0][0], alone=False, straighten=straighten)
+            if len(chosen) == 1
+            else _read_series(name, chosen, straighten)
+        )
     except VolumeError as error:
         if shown:  # perhaps they are what the series lacks
             raise VolumeError(f"{str(error).removesuffix('.')}; {folder.name} {left_out}.") from error
@@ -96,41 +109,44 @@ def read_folder(folder: Path, series: str | None) -> ImageFile:
     return replace(image, name=name, warnings=notes + image.warnings)
 
 
-def read_file(path: Path, *, alone: bool = True) -> ImageFile:
+def read_file(path: Path, *, alone: bool = True, straighten: bool = False) -> ImageFile:
     """Read one DICOM file that holds a whole volume (enhanced multi-frame)."""
     header = dicom_header.read(path)
     if dicom_header.is_damaged(header):
         raise dicom_header.truncated(path)
-    if "Rows" not in header:
+    dicom_kinds.refuse(path, header)
+    if "Rows" not in header or not dicom_header.pixels_at(header):
         raise VolumeError(f"{path.name} is DICOM but holds no image ({dicom_header.kind(header)}); {_EXPECTED}.")
     _check_channels(path.name, header)
     count = int(header.get("NumberOfFrames", 1) or 1)
     if count < 2:
         where = f"open its folder {path.parent} instead" if alone else "export the whole series"
         raise VolumeError(f"{path.name} is a single 2-D DICOM slice; {_EXPECTED}: {where}.")
+    expect_memory(path.name, announced_bytes(header, count))
     frames = _frames(path, header, count)
-    _check_size(path, header, count)
+    check_pixels(path, header, count)
     grid = _grid(path.name, frames)
     if len({frame.rescale for frame in frames}) > 1:
         raise VolumeError(
             f"{path.name} rescales each frame differently, which SimpleITK cannot read; export it as a classic series,"
             " one file a slice."
         )
-    image = load(path, "GDCMImageIO")
+    image = load(path, "GDCMImageIO", (int(header.Columns), int(header.Rows), count))
     order = [frame.index for frame in grid.frames]
     if order != list(range(count)):
         image = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image)[order])
-    return _image_file(image, grid, stem(path), header)
+    return _image_file(image, grid, stem(path), header, straighten)
 
 
-def _read_series(name: str, files: list[tuple[Path, Any]]) -> ImageFile:
+def _read_series(name: str, files: list[tuple[Path, Any]], straighten: bool) -> ImageFile:
     frames = []
+    expect_memory(name, sum(announced_bytes(header, 1) for _, header in files))
     for path, header in files:
         _check_channels(path.name, header)
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
             raise VolumeError(f"{name} holds several multi-frame files; open one of them, e.g. {path.name}.")
         frames += _frames(path, header, 1)
-        _check_size(path, header, 1)
+        check_pixels(path, header, 1)
     grid = _grid(name, frames)
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
@@ -138,21 +154,40 @@ def _read_series(name: str, files: list[tuple[Path, Any]]) -> ImageFile:
     scales = {frame.rescale for frame in frames}
     if len(scales) > 1:
         reader.SetOutputPixelType(sitk.sitkFloat32)  # else all slices are cast to the type of the first
-    with quiet():
+    damage = VolumeError(f"{name} has a slice that is damaged or truncated; copy or export it again.")
+    with quiet(), complaints() as heard:
         try:
             image = reader.Execute()
         except RuntimeError as error:
-            raise VolumeError(f"{name} has a slice that is damaged or truncated; copy or export it again.") from error
-    return _image_file(image, grid, name, files[0][1])
+            raise damage from error
+    if heard or image.GetSize() != (*frames[0].shape, len(frames)):
+        raise damage
+    return _image_file(image, grid, name, files[0][1], straighten)
 
 
-def _image_file(image: Any, grid: Grid, name: str, header: Any) -> ImageFile:
+def _image_file(image: Any, grid: Grid, name: str, header: Any, straighten: bool) -> ImageFile:
     """The voxels, put where the grid says."""
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection([float(d) for d in grid.direction.ravel()])
-    return ImageFile(
-        image, name, str(header.get("Modality", "")), grid.warnings, dicom_header.series_uid(header) or None
+    slices, notes = None, grid.warnings
+    if grid.tilt is not None and straighten:
+        image, slices = straightened(image, grid.tilt)
+        notes += (f"{name} was taken with a tilted gantry and is straightened; masks are written on its own slices.",)
+    elif grid.tilt is not None:
+        notes += (_tilt_sentence(name, grid),)
+    series = dicom_header.series_uid(header) or None
+    return ImageFile(image, name, str(header.get("Modality", "")), notes, series, slices=slices)
+
+
+def _tilt_sentence(name: str, grid: Grid) -> str:
+    assert grid.tilt is not None
+    lateral = float(np.linalg.norm(grid.tilt))
+    angle = float(np.degrees(np.arctan2(lateral, grid.spacing[2])))
+    return (
+        f"{name} was taken with a tilted gantry ({angle:.1f}°): its slices are shown on a straight grid, so"
+        f" positions in mm are off by up to {lateral * (len(grid.frames) - 1):.1f} mm in the last slice; masks fit the"
+        " slices all the same, and it can be opened straightened."
     )
 
 
@@ -203,17 +238,11 @@ def _grid(name: str, frames: list[Frame]) -> Grid:
         notes += (
             f"{name} has slice gaps from {gaps.min():.3g} to {gaps.max():.3g} mm; they are taken as {height:.4g} mm.",
         )
-    lateral = float(np.linalg.norm(step - height * normal))
-    shift = lateral * (len(frames) - 1)
-    if shift > 0.5 * min(first.spacing):
-        angle = float(np.degrees(np.arctan2(lateral, height)))
-        notes += (
-            f"{name} was taken with a tilted gantry ({angle:.1f}°): its slices are shown on a straight grid, so"
-            f" positions in mm are off by up to {shift:.1f} mm in the last slice; masks fit the slices all the same.",
-        )
+    lateral = step - height * normal
+    tilted = float(np.linalg.norm(lateral)) * (len(frames) - 1) > 0.5 * min(first.spacing)
     axes = np.column_stack([first.axes[0], first.axes[1], normal / np.linalg.norm(normal)])
     origin = (float(positions[0][0]), float(positions[0][1]), float(positions[0][2]))
-    return Grid(frames, (*first.spacing, height), origin, axes, notes)
+    return Grid(frames, (*first.spacing, height), origin, axes, notes, lateral if tilted else None)
 
 
 def _gap_sentence(
@@ -244,6 +273,8 @@ def _frames(path: Path, header: Any, count: int) -> list[Frame]:
     """Position, direction and spacing of every frame of one file."""
     shared = _group(header.get("SharedFunctionalGroupsSequence"), 0)
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    if count > 1 and per_frame is not None and count > len(per_frame) > 0:
+        raise VolumeError(f"{path.name} describes {len(per_frame):,} of its {count:,} frames; export it again.")
     frames = []
     for index in range(count):
         own = _group(per_frame, index)
@@ -291,20 +322,6 @@ def _check_channels(name: str, header: Any) -> None:
     channels = int(header.get("SamplesPerPixel", 1) or 1)
     if channels != 1:
         raise VolumeError(f"{name} is a colour image ({channels} values per pixel); expected one value: {_EXPECTED}.")
-
-
-def _check_size(path: Path, header: Any, count: int) -> None:
-    """An uncompressed file must be as long as its pixels need."""
-    syntax = getattr(header.file_meta, "TransferSyntaxUID", None) if hasattr(header, "file_meta") else None
-    if syntax is not None and (syntax.is_compressed or syntax.is_deflated):
-        return
-    expected = int(header.Rows) * int(header.Columns) * count * int(header.get("BitsAllocated", 8)) // 8
-    found = path.stat().st_size
-    if found < expected:
-        raise VolumeError(
-            f"{path.name} is truncated: it holds {found:,} bytes and its pixels need {expected:,}; copy or export it"
-            " again."
-        )
 
 
 def _named(found: dict[str, list[Any]], wanted: str, folder: Path) -> list[Any]:

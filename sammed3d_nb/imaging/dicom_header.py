@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sammed3d_nb.errors import VolumeError
+from sammed3d_nb.imaging.checks import expect_memory
 
 _TAGS = [
     "SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns",
     "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "ImagePositionPatient", "ImageOrientationPatient",
     "PixelSpacing", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "FrameOfReferenceUID", "ReferencedSeriesSequence",
 ]  # fmt: skip
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_LONGEST_META = 1 << 16
+_HARMLESS = 1 << 18  # no file of so few bytes unpacks to much
 
 
 def is_dicom(path: Path) -> bool:
@@ -33,14 +40,13 @@ def read(path: Path) -> Any:
     import pydicom
 
     header = pydicom.Dataset()
-    log = logging.getLogger("pydicom")
-    level = log.level
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():  # odd values in tags unused here
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.ERROR)
+    with _tolerant():
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-            for _ in header.iterall():  # pydicom converts values on first use: let damage show here
+            _expect_bounded(path)
+            with path.open("rb") as file:
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+                header.pixels_begin = _pixels_begin(file)
+            for _ in (*header.file_meta, *header.iterall()):  # converted on first use: let damage show here
                 pass
             if "Rows" in header:
                 voxels(header)
@@ -50,8 +56,6 @@ def read(path: Path) -> Any:
                 with suppress(Exception):
                     setattr(kept, keyword, header[keyword].value)
             header = kept
-        finally:
-            log.setLevel(level)
     return header
 
 
@@ -59,9 +63,71 @@ def read_whole(path: Path) -> Any:
     """The whole dataset of a file, its pixels as they are stored."""
     import pydicom
 
+    _expect_bounded(path)
+    with _tolerant():
+        return pydicom.dcmread(path, force=True)
+
+
+def pixels_at(header: Any) -> int:
+    """The byte of the file at which the element with the pixels begins; 0 where there is none."""
+    return int(getattr(header, "pixels_begin", 0))
+
+
+def syntax(header: Any) -> Any:
+    """The transfer syntax; None where the file does not say."""
+    return getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+
+
+@contextmanager
+def _tolerant() -> Iterator[None]:
+    """Odd values in tags that are not used here are nobody's concern."""
+    import pydicom
+
+    log = logging.getLogger("pydicom")
+    level = log.level
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
-        return pydicom.dcmread(path)
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+def _pixels_begin(file: BinaryIO) -> int:
+    """The place of the pixel element at which pydicom stopped; 1 where it lies inside deflated data; 0 for none."""
+    at = file.tell()
+    tag = file.read(4)
+    if tag in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"):
+        return at
+    file.seek(0)
+    return 0 if tag or _DEFLATED not in file.read(_LONGEST_META) else 1
+
+
+def _expect_bounded(path: Path) -> None:
+    """Refuse deflated files that unpack to more than the memory left: pydicom would unpack them all at once."""
+    size = path.stat().st_size
+    if size < _HARMLESS:
+        return
+    with path.open("rb") as file:
+        head = file.read(_LONGEST_META)
+    if head[128:132] != b"DICM" or head[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        start, deflated = 0, _DEFLATED in head
+    else:
+        start = 144 + int.from_bytes(head[140:144], "little")
+        deflated = _DEFLATED in head[:start]
+        if start > _LONGEST_META:
+            raise truncated(path)
+    if deflated:
+        import psutil
+
+        free, found, unpack = int(psutil.virtual_memory().available), 0, zlib.decompressobj(-15)
+        with path.open("rb") as file:
+            file.seek(start)
+            while not unpack.eof and (block := unpack.unconsumed_tail or file.read(1 << 20)):
+                found += len(unpack.decompress(block, 1 << 20))
+                if 2 * found > free:
+                    expect_memory(path.name, 2 * found)
 
 
 def is_damaged(header: Any) -> bool:

@@ -7,6 +7,8 @@ all without a word. So each format's header is read here first.
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 from sammed3d_nb.errors import VolumeError
@@ -14,7 +16,8 @@ from sammed3d_nb.imaging import dicom, headers
 from sammed3d_nb.imaging.dicom_header import is_dicom
 from sammed3d_nb.imaging.itk import ImageFile, load
 from sammed3d_nb.imaging.naming import stem
-from sammed3d_nb.imaging.nifti import HEADER_BYTES, NiftiHeader, kind_of
+from sammed3d_nb.imaging.nifti import HEADER_BYTES, kind_of
+from sammed3d_nb.imaging.nifti_reader import GEOMETRIES, header_of, read_nifti
 from sammed3d_nb.imaging.streams import first_bytes, is_gzipped
 
 KNOWN = "NIfTI, NRRD, MetaImage or DICOM"
@@ -30,51 +33,56 @@ _OTHER_FORMATS = {
 }
 
 
-def read_image(path: Path, *, series: str | None = None) -> ImageFile:
+def read_image(
+    path: Path, *, series: str | None = None, geometry: str | None = None, straighten: bool = False
+) -> ImageFile:
     """Read any supported file or DICOM folder; see ``Volume.read``."""
     if not path.exists():
         raise VolumeError(f"{path} does not exist; check the path.")
+    if geometry is not None and geometry not in GEOMETRIES:
+        raise VolumeError(f"The geometry {geometry!r} is not known; say one of {', '.join(GEOMETRIES)}.")
     try:
         if path.is_dir():
-            return dicom.read_folder(path, series)
+            return dicom.read_folder(path, series, straighten=straighten)
+        if not path.is_file():
+            raise VolumeError(f"{path} is a device or a pipe; expected a file with {KNOWN}.")
+        path = header_of(path)
         head = first_bytes(path, HEADER_BYTES)
         if not head:
             raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
-        return dicom.read_file(path) if is_dicom(path) else read_plain(path, head)
+        if is_dicom(path):
+            return dicom.read_file(path, straighten=straighten)
+        return read_plain(path, head, geometry)
     except OSError as error:
         raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
     except MemoryError as error:
         raise VolumeError(f"{path.name} does not fit into memory; close other programs or crop it first.") from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
         # numbers that are none, values of the wrong kind: a damaged header can hold anything
         raise VolumeError(f"{path.name} has a damaged header; copy or export it again.") from error
 
 
-def read_plain(path: Path, head: bytes) -> ImageFile:
-    """Read a NIfTI, NRRD or MetaImage file whose first bytes (after gunzip) are given."""
-    name, stated = stem(path), None
-    if kind_of(head) == "NIfTI-1":
+def read_plain(path: Path, head: bytes, geometry: str | None = None) -> ImageFile:
+    """Read a NIfTI, Analyze, NRRD or MetaImage file whose first bytes (after gunzip) are given."""
+    if kind_of(head):
         _check_nifti_suffix(path)
-        warnings = headers.check_nifti(path, head)
-        image = load(path, "NiftiImageIO")
-        warnings += headers.check_nifti_geometry(path, head, image)
-        stated = NiftiHeader.parse(head).geometry
+        found = read_nifti(path, head, geometry)
     elif head.startswith(b"NRRD"):
-        warnings = headers.check_nrrd(path)
-        image = load(path, "NrrdImageIO")
+        checked = headers.check_nrrd(path)
+        found = ImageFile(load(path, "NrrdImageIO", checked.size), stem(path), warnings=checked.warnings)
+        if checked.mm != 1:
+            found.image.SetSpacing([step * checked.mm for step in found.image.GetSpacing()])
+            found.image.SetOrigin([place * checked.mm for place in found.image.GetOrigin()])
     elif headers.is_metaimage(head):
-        warnings = headers.check_metaimage(path)
-        image = load(path, "MetaImageIO")
-    elif kind_of(head):
-        raise VolumeError(
-            f"{path.name} is NIfTI-2 or Analyze 7.5, which are not supported; save it as NIfTI-1 (.nii.gz)."
-        )
+        checked = headers.check_metaimage(path)
+        found = ImageFile(load(path, "MetaImageIO", checked.size), stem(path), warnings=checked.warnings)
     else:
         raise VolumeError(_no_image(path.name, head))
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
-        warnings += (f"{path.name} is 4-D with a single time point; it is used as a 3-D volume.",)
-    return ImageFile(image, name, warnings=warnings, stated=stated)
+    if found.image.GetDimension() == 4 and found.image.GetSize()[3] == 1:
+        note = f"{path.name} is 4-D with a single time point; it is used as a 3-D volume."
+        notes = found.warnings if found.stated else (*found.warnings, note)  # NIfTI's reader has said so
+        found = replace(found, image=found.image[:, :, :, 0], warnings=notes)
+    return found
 
 
 def _check_nifti_suffix(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from sammed3d_nb.errors import VolumeError
 
@@ -39,6 +41,7 @@ def read_nrrd(path: Path) -> TextHeader:
         else:
             key, colon, value = line.partition(":")
             if colon:
+                _once(path, header.fields, key.strip().lower())
                 header.fields[key.strip().lower()] = value.strip()
         return bool(line)
 
@@ -51,21 +54,43 @@ def read_metaimage(path: Path) -> TextHeader:
     header = TextHeader()
 
     def take(line: str) -> bool:
-        key, _, value = line.partition("=")
-        header.fields[key.strip()] = value.strip()
-        return key.strip() != "ElementDataFile"
+        key, value = (part.strip() for part in [*re.split("[=:]", line, maxsplit=1), ""][:2])
+        _once(path, header.fields, key)
+        header.fields[key] = value
+        return key != "ElementDataFile"
 
     header.length = _each_line(path, take)
     header.keys = {key: value.replace("\\n", "\n").replace("\\\\", "\\") for key, value in header.fields.items()}
     return header
 
 
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a header, stripped, for as long as it can be one.
+
+    Raises:
+        VolumeError: A line, or all of it, is longer than any header's.
+    """
+    with path.open("rb") as file:
+        yield from _lines(path, file)
+
+
 def _each_line(path: Path, take: Callable[[str], bool]) -> int:
     """Give lines to `take` until it returns False; returns the bytes read."""
     with path.open("rb") as file:
-        while line := file.readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE or file.tell() > _MOST_BYTES:
-                raise VolumeError(f"{path.name} has a header without end, so it is damaged; copy or export it again.")
-            if not take(line.decode("utf-8", "replace").strip()):
+        for line in _lines(path, file):
+            if not take(line):
                 break
         return file.tell()
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE or file.tell() > _MOST_BYTES:
+            raise VolumeError(f"{path.name} has a header without end, so it is damaged; copy or export it again.")
+        yield line.decode("utf-8", "replace").strip()
+
+
+def _once(path: Path, fields: dict[str, str], key: str) -> None:
+    """Readers differ about which of two counts."""
+    if key and key in fields:
+        raise VolumeError(f"{path.name} is damaged: its header states {key[:40]} twice; export it again.")

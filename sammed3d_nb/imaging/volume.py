@@ -25,10 +25,13 @@ from sammed3d_nb.imaging.checks import check_finite, check_geometry, check_shape
 from sammed3d_nb.imaging.naming import telling_name
 from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.readers import read_image
+from sammed3d_nb.imaging.tilt import Slices
 from sammed3d_nb.imaging.writers import write_labels
 from sammed3d_nb.spaces import LPS_TO_RAS, Transform
 
 Triple = tuple[float, float, float]
+
+_USUAL_SPACING = (0.005, 50.0)  # mm, from micro-CT to the thickest slices
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,7 @@ class Volume:
         warnings: Sentences about the file that the user should see.
         series: Which DICOM series it is, its SeriesInstanceUID; None for other files.
         stated: The geometry as its NIfTI file states it, which masks in NIfTI keep whole; None for other files.
+        slices: The slices of a tilted gantry that it was straightened from, on which masks are written; else None.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -56,6 +60,7 @@ class Volume:
     warnings: tuple[str, ...] = ()
     series: str | None = None
     stated: NiftiGeometry | None = None
+    slices: Slices | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -63,21 +68,29 @@ class Volume:
         check_finite(self.name, self.array)
         if not self.modality and -3100 <= float(self.array.min()) <= -900:
             object.__setattr__(self, "modality", "CT")
+        remarks = [remark for remark in self._remarks() if remark not in self.warnings]
+        if remarks:
+            object.__setattr__(self, "warnings", (*self.warnings, *remarks))
 
     @classmethod
-    def read(cls, path: str | Path, *, series: str | None = None) -> Volume:
+    def read(
+        cls, path: str | Path, *, series: str | None = None, geometry: str | None = None, straighten: bool = False
+    ) -> Volume:
         """Read a NIfTI, NRRD, MetaImage or DICOM file, or a folder with a DICOM series.
 
         Args:
             path: The file or folder.
             series: For a DICOM folder, which series: its SeriesInstanceUID, its number or its description. Without
                 it the largest one is read.
+            geometry: "sform" or "qform", of a NIfTI file that states both; by default the sform, as most programs do.
+            straighten: Whether slices of a tilted gantry are shifted to where they lie in the patient; masks are
+                written on the slices as they were taken all the same.
 
         Raises:
             VolumeError: Whatever is wrong with the file, in one sentence.
         """
         path = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib fails on a file that is called ~name
-        found = read_image(path, series=series)
+        found = read_image(path, series=series, geometry=geometry, straighten=straighten)
         return cls(
             found.image,
             name=telling_name(found.name, path),
@@ -86,6 +99,7 @@ class Volume:
             warnings=found.warnings,
             series=found.series,
             stated=found.stated,
+            slices=found.slices,
         )
 
     @classmethod
@@ -227,9 +241,11 @@ class Volume:
             raise VolumeError(
                 f"The mask has shape {values.shape}; {self.name} has {self.array.shape} (z, y, x), and they must match."
             )
+        if self.slices is not None:
+            values = self.slices.take_back(values)
         return write_labels(
             values,
-            self.image,
+            self.slices or self.image,
             Path(os.path.expanduser(path)),  # noqa: PTH111
             source=self.path,
             stated=self.stated,
@@ -237,6 +253,20 @@ class Volume:
             names=names,
             colours=colours,
         )
+
+    def _remarks(self) -> list[str]:
+        """What is odd about any image, whatever it came from."""
+        remarks = []
+        if not all(_USUAL_SPACING[0] <= step <= _USUAL_SPACING[1] for step in self.spacing):
+            shown = " × ".join(f"{step:.4g}" for step in self.spacing)
+            remarks.append(
+                f"{self.name} has voxels of {shown} mm, which no scanner for patients makes; perhaps its header states"
+                " them in another unit: check it before you trust volumes and distances."
+            )
+        first = self.array[0, 0, 0]
+        if all(bool((plane == first).all()) for plane in self.array):
+            remarks.append(f"{self.name} holds the value {first:g} in every voxel, so there is nothing to see in it.")
+        return remarks
 
     def __repr__(self) -> str:
         spacing = " × ".join(f"{s:.4g}" for s in self.spacing)

@@ -112,7 +112,7 @@ def _outline(plane: Mask) -> NDArray[np.int64]:
         low = np.maximum(corners.min(axis=0) - 1, 0)
         high = np.minimum(corners.max(axis=0) + 1, np.array(plane.shape) - 1)
         return np.array([low, [low[0], high[1]], high, [high[0], low[1]]])
-    return corners
+    return np.asarray(corners)
 
 
 def deepest(mask: Mask, spacing: Sequence[float], rng: np.random.Generator, sloppy: int = 0) -> tuple[int, int, int]:

@@ -41,6 +41,11 @@ class Prompt:
                 f"volume; keep it between (0, 0, 0) and {last}."
             )
 
+    @property
+    def gesture(self) -> str:
+        """What a user calls it."""
+        return {"point": "click", "mask": "start mask"}.get(self.kind, self.kind)
+
     def __str__(self) -> str:
         return self.kind if self.positive else f"negative {self.kind}"
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from sammed3d_nb.errors import PromptError
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import Index, LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.prompts import Scribble
 
 Array = NDArray[np.bool_]
 
@@ -116,6 +117,30 @@ def check_operation(operation: Operation) -> None:
         entry.check(operation.name, name, value)
 
 
+def voxels_of(given: "ArrayLike | LocalMask", volume: Volume) -> LocalMask:
+    """Voxels (N, 3) as (i, j, k), or a mask (z, y, x), as a mask over the volume.
+
+    Raises:
+        PromptError: They are neither, or lie outside the volume.
+    """
+    if isinstance(given, LocalMask):
+        mask = given
+    elif np.ndim(given) == 3:
+        mask = LocalMask.of(np.asarray(given))
+    else:
+        drawn = Scribble(given)  # type: ignore[arg-type]
+        drawn.check(volume)
+        values = np.zeros(drawn.region.shape, dtype=np.uint8)
+        i, j, k = (drawn.voxels - drawn.region.start).T
+        values[k, j, i] = 1
+        mask = LocalMask(values, drawn.region, volume.size)
+    if mask.volume_size != volume.size:
+        raise PromptError(
+            f"The mask has {mask.volume_size} voxels (i, j, k) and {volume.name} {volume.size}; they must match."
+        )
+    return mask
+
+
 def within_range(where: LocalMask, volume: Volume, lower: float | None, upper: float | None) -> LocalMask:
     """The voxels of a mask whose intensity lies between two bounds, both included; None is no bound."""
     if lower is None and upper is None:
@@ -176,7 +201,10 @@ def _threshold(asked: Asked, lower: float | None, upper: float | None) -> Array:
 
 
 def _interpolate(asked: Asked, axis: str | None) -> Array:
-    """Shape-based: signed distances of the drawn slices, linear in between (Raya and Udupa, IEEE TMI 9, 1990)."""
+    """Shape-based: signed distances of the drawn slices, linear in between (Raya and Udupa, IEEE TMI 9, 1990).
+
+    Both are moved to the middle between their centres first: shapes that share no place would leave nothing in between.
+    """
     drawn = {
         name: np.flatnonzero(np.moveaxis(asked.mask, along, 0).any(axis=(1, 2))) for along, name in enumerate("kji")
     }
@@ -193,9 +221,10 @@ def _interpolate(asked: Asked, axis: str | None) -> Array:
         if last - first < 2:
             continue
         below, above = (_signed(planes[at], spacing) for at in (first, last))
+        way = np.subtract(*(ndimage.center_of_mass(planes[at]) for at in (last, first)))
         for at in range(first + 1, last):
             share = (at - first) / (last - first)
-            planes[at] = (1 - share) * below + share * above > 0
+            planes[at] = (1 - share) * _moved(below, share * way) + share * _moved(above, (share - 1) * way) > 0
     return np.moveaxis(planes, 0, along)
 
 
@@ -203,6 +232,10 @@ def _signed(plane: Array, spacing: Sequence[float]) -> NDArray[np.float64]:
     """Distance in mm to the border, positive inside."""
     inside = ndimage.distance_transform_edt(plane, sampling=spacing)
     return np.asarray(inside - ndimage.distance_transform_edt(~plane, sampling=spacing))
+
+
+def _moved(distances: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(ndimage.shift(distances, by, order=1, mode="nearest"))
 
 
 def _in_range(values: NDArray[Any], lower: float | None, upper: float | None) -> Array:

@@ -70,36 +70,35 @@ class Maker:
         Raises:
             PromptError: It cannot be answered.
         """
-        others = list(others)
-
-        def free(wanted: LocalMask) -> LocalMask:
-            for other in others:
-                wanted = wanted.without(other)
-            return wanted
-
         same = (said.number for said in item.said.back() if str(said.action) == str(action)) if item.said else iter(())
         number = 1 + next(same, 0)
         form = Form(item.local, item.fixed, item.edited, item.prompts, self._memory(item, action))
-        after, spared, answer = self._after(form, action, options, free)
+        after, spared, answer = self._after(form, action, options, _without(list(others)))
         told = None if answer is None else self._told(answer, after.local, approach)
         said = Said(action, options, PackedMask.of(spared), told, item.said, number)
         if answer is not None:
             self._memories.put(said, after.memory)
         return replace(item, local=after.local, fixed=after.fixed, edited=after.edited, said=said)
 
-    def remake(self, item: SegmentedObject, watch: Callable[[LocalMask, bool], None] | None = None) -> SegmentedObject:
+    def remake(
+        self,
+        item: SegmentedObject,
+        others: Sequence[LocalMask] = (),
+        watch: Callable[[LocalMask, bool], None] | None = None,
+    ) -> SegmentedObject:
         """The object with everything said once more, by this maker's model; edits that find nothing are left out.
 
         Args:
             item: The object.
+            others: Masks whose voxels it must leave alone, besides what it spared then.
             watch: Called with the mask after each prompt (True) and edit (False).
         """
         form = self._nothing()
         last: Said | None = None
         for said in item.history:
-            spared = said.spared.unpack(self.volume.size)
+            free = _without([said.spared.unpack(self.volume.size), *others])
             try:
-                form, _, answer = self._after(form, said.action, said.options, lambda mask, s=spared: mask.without(s))  # type: ignore[misc]
+                form, spared, answer = self._after(form, said.action, said.options, free)
             except PromptError:
                 if isinstance(said.action, Prompt):
                     raise
@@ -110,7 +109,7 @@ class Maker:
             if answer is not None:
                 approach = () if said.told is None else said.told.trace.approach
                 told = self._told(answer, form.local, approach)
-            last = replace(said, told=told, before=last)
+            last = replace(said, spared=PackedMask.of(spared), told=told, before=last)
             if answer is not None:
                 self._memories.put(last, form.memory)
         return replace(item, local=form.local, fixed=form.fixed, edited=form.edited, said=last)
@@ -185,14 +184,23 @@ class Maker:
         if last not in self._memories:
             form = self._nothing()
             for said in item.history[: item.history.index(last) + 1]:
-                spared = said.spared.unpack(self.volume.size)
-                form, _, _ = self._after(form, said.action, said.options, lambda mask, s=spared: mask.without(s))  # type: ignore[misc]
+                free = _without([said.spared.unpack(self.volume.size)])
+                form, _, _ = self._after(form, said.action, said.options, free)
             self._memories.put(last, form.memory)
         return self._memories.get(last)
 
     def _nothing(self) -> Form:
         nothing = LocalMask.empty(self.volume.size)
         return Form(nothing, nothing, nothing)
+
+
+def _without(others: Sequence[LocalMask]) -> Free:
+    def free(wanted: LocalMask) -> LocalMask:
+        for other in others:
+            wanted = wanted.without(other)
+        return wanted
+
+    return free
 
 
 class _Memories:

@@ -25,7 +25,7 @@ from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.imaging.writers import check_not_source
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session import codec, version1
-from sammed3d_nb.session.steps import History, State, Step
+from sammed3d_nb.session.steps import History
 from sammed3d_nb.version import __version__
 
 FORMAT = "sammed3d-nb session"
@@ -66,11 +66,6 @@ def text_of(history: History, volume: Volume, model: Engine, options: dict[str, 
         "options": options,
     }
     return json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(map(json.dumps, lines)) + END
-
-
-def line_of(step: Step, after: State) -> dict[str, Any]:
-    """A step as a line of the record."""
-    return codec.of_step(step, after)
 
 
 def write(path: Path, text: str, *, source: Path | None = None) -> Path:

@@ -1,11 +1,8 @@
 """A session: one volume, one model, named objects, what has been said about them, and a history that loses nothing."""
 
-import threading
-import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +14,20 @@ from sammed3d_nb.imaging.label_maps import read_label_map
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.prompts import Point, Prompt, Scribble, StartMask
+from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
 from sammed3d_nb.session.autosave import Autosave
-from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, within_range
+from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, write_export
 from sammed3d_nb.session.making import Maker
-from sammed3d_nb.session.objects import Result, SegmentedObject, checked_colour, find, free_colour, free_name
+from sammed3d_nb.session.objects import Result, SegmentedObject, free_colour
 from sammed3d_nb.session.statistics import Measured, measured
-from sammed3d_nb.session.steps import History, State, Step, change_between
+from sammed3d_nb.session.table import ObjectTable
 from sammed3d_nb.spaces import Trace, Transform
 
-LONGEST_WORK = 60.0
-"""Seconds between two steps that count as work at most; longer ones are a pause."""
 
-
-class Session:
+class Session(ObjectTable):
     """Interactive segmentation of one volume with one model.
 
     Args:
@@ -64,17 +58,11 @@ class Session:
         autosave: str | Path | None = None,
         take_over: bool = False,
     ) -> None:
-        self.volume = volume
+        super().__init__(volume)
         self.grow = grow
         self.adapt = adapt
         self.overlap = overlap
         self._maker = Maker(volume, model)
-        self._lock = threading.RLock()
-        self._keys = 1
-        self._since = time.monotonic()
-        self._observers: list[Callable[[], None]] = []
-        first = SegmentedObject.empty(0, "object 1", free_colour(()), volume.size)
-        self._history = History(State({0: first}, (0,), 0), volume.size)
         self._saver = None if autosave is None else Autosave(Path(autosave), take_over=take_over)
         if self._saver is not None:
             weakref.finalize(self, self._saver.close)
@@ -87,65 +75,9 @@ class Session:
         return self._maker.engine
 
     @property
-    def objects(self) -> tuple[SegmentedObject, ...]:
-        """All objects, in the order they were made."""
-        return self._history.state.listed
-
-    @property
-    def current(self) -> SegmentedObject:
-        """The object that prompts go to."""
-        state = self._history.state
-        return state.objects[state.selected]
-
-    @property
-    def result(self) -> Result | None:
-        """The answer to the current object's last prompt."""
-        return self.current.result
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """The current object's prompts."""
-        return self.current.prompts
-
-    @property
-    def clicks(self) -> tuple[Point, ...]:
-        """The current object's clicks."""
-        return self.current.clicks
-
-    @property
-    def mask(self) -> NDArray[np.uint8]:
-        """uint8 (z, y, x), 1 inside the current object."""
-        return self.current.mask
-
-    @property
     def labels(self) -> NDArray[np.uint16]:
         """uint16 (z, y, x): n in the n-th object, else 0; where objects overlap a locked one wins, else the later."""
         return label_map(self.objects, self.volume).astype(np.uint16, copy=False)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Everything that was done and not undone, in order."""
-        return tuple(self._history.past)
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to undo."""
-        return bool(self._history.past)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is an undone step to do again."""
-        return bool(self._history.future)
-
-    @property
-    def undo_name(self) -> str | None:
-        """What `undo` would take back, e.g. "click 3 of spleen"."""
-        return self._history.past[-1].name if self._history.past else None
-
-    @property
-    def redo_name(self) -> str | None:
-        """What `redo` would do again."""
-        return self._history.future[-1].name if self._history.future else None
 
     # -- prompts -----------------------------------------------------------------------------------------------
 
@@ -188,15 +120,15 @@ class Session:
                 raise PromptError(f"{self.model.spec.name} takes no {prompt.kind}; it takes {known}.")
             if not prompt.positive and not item.local.count:
                 raise ClickError(
-                    f"A negative {_gesture(prompt)} removes from a mask and “{item.name}” has none yet; "
+                    f"A negative {prompt.gesture} removes from a mask and “{item.name}” has none yet; "
                     "say first where it is."
                 )
             others = self._others(item)
             self._refuse_others_voxels(prompt, others)
             said = self._maker.say(item, prompt, self._options, (other.local for other in others), approach)
-            assert said.said is not None
             said = self._with_notes(said, others)
-            self._replace(said, f"{_gesture(prompt)} {said.said.number if said.said else 1} of {item.name}")
+            assert said.said is not None
+            self._replace(said, f"{prompt.gesture} {said.said.number} of {item.name}")
             result = said.result
             assert result is not None
             return result
@@ -245,7 +177,7 @@ class Session:
             PromptError: The voxels are none or lie outside the volume, or the object is locked.
         """
         with self._lock:
-            where = within_range(self._voxels(voxels), self.volume, lower, upper)
+            where = within_range(voxels_of(voxels, self.volume), self.volume, lower, upper)
             if not where.count:
                 raise PromptError("There is no voxel to paint: none was given, or none lies in the intensity range.")
             return self._edit(Paint(PackedMask.of(where), add))
@@ -271,24 +203,6 @@ class Session:
         with self._lock:
             return self._edit(edit)
 
-    # -- history -----------------------------------------------------------------------------------------------
-
-    def undo(self) -> Result | None:
-        """Take back the last step; returns the current object's result then. Without one, nothing happens."""
-        with self._lock:
-            if self.can_undo:
-                self._history.undo()
-                self._changed({"undo": True})
-            return self.result
-
-    def redo(self) -> Result | None:
-        """Do again what was undone; returns the current object's result then. Without one, nothing happens."""
-        with self._lock:
-            if self.can_redo:
-                self._history.redo()
-                self._changed({"redo": True})
-            return self.result
-
     def reset(self) -> None:
         """Forget the current object's prompts, edits and mask (which can be undone)."""
         with self._lock:
@@ -300,25 +214,7 @@ class Session:
                     f"clear {item.name}",
                 )
 
-    def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call a function after every change, from the thread that makes it; returns a function that ends this."""
-        self._observers.append(callback)
-        return lambda: self._observers.remove(callback) if callback in self._observers else None
-
-    # -- objects -----------------------------------------------------------------------------------------------
-
-    def new_object(self, name: str | None = None, *, colour: str | None = None) -> SegmentedObject:
-        """Add an object and make it the current one.
-
-        Raises:
-            UserError: There is one of this name, or it is empty, or the colour is none.
-        """
-        with self._lock:
-            free = free_name(self.objects, name)
-            colour = free_colour(self.objects) if colour is None else checked_colour(colour)
-            item = SegmentedObject.empty(self._new_key(), free, colour, self.volume.size)
-            self._commit(f"new object {free}", {item.key: item}, added=[item.key], select=item.key)
-            return item
+    # -- other masks and models --------------------------------------------------------------------------------
 
     def load_masks(self, path: str | Path) -> tuple[SegmentedObject, ...]:
         """Add the objects of a label map, a .seg.nrrd or a DICOM-SEG, with their names and colours, to go on from.
@@ -343,50 +239,6 @@ class Session:
             self._commit(what, {item.key: item for item in made}, added=keys, select=keys[0])
             return tuple(made)
 
-    def select(self, name: str) -> SegmentedObject:
-        """Make an object the current one (no step of the history)."""
-        with self._lock:
-            self._history.select(find(self.objects, name).key)
-            self._changed({"select": self._history.state.selected})
-            return self.current
-
-    def rename(self, name: str, new: str) -> None:
-        """Give an object another name."""
-        with self._lock:
-            free = new if new == name else free_name(self.objects, new)
-            self._change(name, f"rename {name} to {free}", name=free)
-
-    def recolour(self, name: str, colour: str) -> None:
-        """Give an object another colour, ``#rrggbb``."""
-        self._change(name, f"colour of {name}", colour=checked_colour(colour))
-
-    def lock(self, name: str, on: bool = True) -> None:
-        """Lock an object: later objects leave its voxels alone and changes of it are refused."""
-        self._change(name, f"{'lock' if on else 'unlock'} {name}", locked=bool(on))
-
-    def show(self, name: str, on: bool = True) -> None:
-        """Show or hide an object."""
-        self._change(name, f"{'show' if on else 'hide'} {name}", visible=bool(on))
-
-    def allow_overlap(self, name: str, on: bool = True) -> None:
-        """Let an object share voxels with others that are not locked, or no longer from the next prompt on."""
-        self._change(name, f"{'allow' if on else 'forbid'} overlap of {name}", overlaps=bool(on))
-
-    def remove(self, name: str) -> None:
-        """Remove an object (which can be undone); the last one leaves an empty object behind."""
-        with self._lock:
-            gone = self._unlocked(find(self.objects, name))
-            order = [key for key in self._history.state.order if key != gone.key]
-            after: dict[int, SegmentedObject | None] = {gone.key: None}
-            if not order:
-                item = SegmentedObject.empty(self._new_key(), "object 1", free_colour(()), self.volume.size)
-                after[item.key], order = item, [item.key]
-            select = None
-            if self._history.state.selected == gone.key:
-                place = self._history.state.order.index(gone.key)
-                select = order[min(place, len(order) - 1)]
-            self._commit(f"remove {name}", after, order=order, select=select)
-
     def set_model(self, model: Engine) -> None:
         """Change the model; everything said is kept and said to it again, but for locked objects, which stay.
 
@@ -394,11 +246,13 @@ class Session:
         """
         with self._lock:
             maker = Maker(self.volume, model)
-            remade = {
-                item.key: self._free_of_others(maker.remake(item))
-                for item in self.objects
-                if item.said is not None and not item.locked
-            }
+            remade: dict[int, SegmentedObject] = {}
+            left = [item for item in self.objects if item.locked or item.said is None]
+            for item in self.objects:
+                if item.said is not None and not item.locked:
+                    others = [other.local for other in left if not self._may_share(item, other)]
+                    remade[item.key] = maker.remake(item, others)
+                    left.append(remade[item.key])
             self._maker = maker
             self._commit(f"model {model.spec.name}", remade)
 
@@ -485,6 +339,10 @@ class Session:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
+    def _keep(self, line: dict[str, Any]) -> None:
+        if self._saver is not None:
+            self._saver.append(line, self._text)
+
     @property
     def _options(self) -> Options:
         return Options(grow=self.grow, adapt=self.adapt)
@@ -494,10 +352,6 @@ class Session:
             self._history, self.volume, self.model, {"grow": self.grow, "adapt": self.adapt, "overlap": self.overlap}
         )
 
-    def _new_key(self) -> int:
-        self._keys += 1
-        return self._keys - 1
-
     def _may_share(self, item: SegmentedObject, other: SegmentedObject) -> bool:
         return not other.locked and (self.overlap or item.overlaps or other.overlaps)
 
@@ -505,14 +359,6 @@ class Session:
         """The objects whose voxels this one must leave alone."""
         others = (other for other in self.objects if other.key != item.key and other.local.count)
         return [other for other in others if not self._may_share(item, other)]
-
-    def _free_of_others(self, item: SegmentedObject) -> SegmentedObject:
-        """A remade object without what others hold by now."""
-        local = item.local
-        for other in self._others(item):
-            if other.locked:
-                local = local.without(other.local)
-        return replace(item, local=local)
 
     def _refuse_others_voxels(self, prompt: Prompt, others: Iterable[SegmentedObject]) -> None:
         if not (isinstance(prompt, Point) and prompt.positive):
@@ -536,29 +382,6 @@ class Session:
         note = f"{amount:.3g} mL were left to {', '.join(owners)}, whose they are."
         return replace(item, said=replace(said, told=replace(said.told, notes=(*said.told.notes, note))))
 
-    def _voxels(self, voxels: "ArrayLike | LocalMask") -> LocalMask:
-        """What is to be painted, as a mask over the volume."""
-        if isinstance(voxels, LocalMask):
-            mask = voxels
-        else:
-            array = np.asarray(voxels)
-            if array.ndim == 3:
-                mask = LocalMask.of(array)
-            else:
-                drawn = Scribble(array)
-                drawn.check(self.volume)
-                region = drawn.region
-                values = np.zeros(region.shape, dtype=np.uint8)
-                i, j, k = (drawn.voxels - region.start).T
-                values[k, j, i] = 1
-                mask = LocalMask(values, region, self.volume.size)
-        if mask.volume_size != self.volume.size:
-            raise PromptError(
-                f"The mask has {mask.volume_size} voxels (i, j, k) and {self.volume.name} {self.volume.size}; they "
-                "must match."
-            )
-        return mask
-
     def _edit(self, edit: Edit) -> LocalMask:
         item = self._unlocked(self.current)
         after = self._maker.say(item, edit, self._options, (other.local for other in self._others(item)))
@@ -566,58 +389,6 @@ class Session:
         spared = after.said.spared.unpack(self.volume.size)
         self._replace(after, f"{edit} {after.said.number} of {item.name}")
         return spared
-
-    def _unlocked(self, item: SegmentedObject) -> SegmentedObject:
-        if item.locked:
-            raise ClickError(f"“{item.name}” is locked; unlock it or choose another object.")
-        return item
-
-    def _change(self, which: str, what: str, **fields: Any) -> None:
-        with self._lock:
-            self._replace(replace(find(self.objects, which), **fields), what)
-
-    def _replace(self, item: SegmentedObject, what: str) -> None:
-        self._commit(what, {item.key: item})
-
-    def _commit(
-        self,
-        what: str,
-        after: "dict[int, SegmentedObject | None] | dict[int, SegmentedObject]",
-        *,
-        added: Sequence[int] = (),
-        order: Sequence[int] | None = None,
-        select: int | None = None,
-    ) -> None:
-        """Take a step: objects by their keys as they are afterwards, None for those removed."""
-        state = self._history.state
-        new_order = tuple(order) if order is not None else (*state.order, *added)
-        objects = {**state.objects, **{key: item for key, item in after.items() if item is not None}}
-        for key, item in after.items():
-            if item is None:
-                del objects[key]
-        now, since = time.monotonic(), self._since
-        self._since = now
-        step = Step(
-            what,
-            datetime.now(UTC).isoformat(timespec="milliseconds"),
-            round(min(now - since, LONGEST_WORK), 3),
-            {key: change_between(state.objects.get(key), item) for key, item in after.items()},
-            None if new_order == state.order else (state.order, new_order),
-            None if select is None or select == state.selected else (state.selected, select),
-        )
-        self._history.commit(step, State(objects, new_order, state.selected if select is None else select))
-        self._changed(record.line_of(step, self._history.state))
-
-    def _changed(self, line: dict[str, Any]) -> None:
-        """Save what was done, and tell those who watch."""
-        if self._saver is not None:
-            self._saver.append(line, self._text)
-        for callback in list(self._observers):
-            callback()
-
-
-def _gesture(prompt: Prompt) -> str:
-    return {"point": "click", "mask": "start mask"}.get(prompt.kind, prompt.kind)
 
 
 def _numbered(name: str) -> Iterable[str]:

@@ -34,7 +34,7 @@ class Step:
     Attributes:
         name: What to call it, e.g. "click 3 of spleen".
         time: When it ended, ISO 8601 in UTC.
-        seconds: Of work for it: since the step before, at most `Session.LONGEST_WORK`.
+        seconds: Of work for it: since the step before, at most `table.LONGEST_WORK`.
         changes: What it did, by the objects' keys.
         order: Keys of all objects before and after, where the step changed them.
         selected: Key of the selected object before and after, where the step changed it.

@@ -1,0 +1,382 @@
+"""Files from strangers: fewer voxels than announced, more bytes than memory, other people's files, endless headers."""
+
+import gzip
+import os
+import struct
+import zlib
+
+import numpy as np
+import psutil
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_files import base, pixels, refusal, voxels, write_enhanced, write_series
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+
+from sammed3d_nb.imaging.volume import Volume
+
+
+def image(shape=(20, 30, 40)):
+    made = sitk.GetImageFromArray(np.random.default_rng(3).integers(0, 1000, shape).astype(np.int16))
+    made.SetSpacing((0.8, 1.1, 5.0))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def silent(capfd):
+    """No decoder says anything to the user, and nothing takes more memory than it announces."""
+    before = psutil.Process().memory_info().rss
+    yield
+    assert capfd.readouterr() == ("", "")
+    assert psutil.Process().memory_info().rss - before < 500e6
+
+
+# -- fewer voxels than announced ---------------------------------------------------------------------------------------
+
+
+def compressed_mha(path, *, size="", values=None, surplus=b"", name="LOCAL"):
+    packed = zlib.compress(sitk.GetArrayFromImage(image()).tobytes() if values is None else values)
+    stated = {"": f"CompressedDataSize = {len(packed)}\n", None: ""}.get(size)
+    stated = f"CompressedDataSize = {len(packed) + int(size)}\n" if stated is None and size else stated
+    head = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n"
+        f"{stated}ElementSpacing = 0.8 1.1 5\nDimSize = 40 30 20\nElementType = MET_SHORT\nElementDataFile = {name}\n"
+    ).encode()
+    if name == "LOCAL":
+        path.write_bytes(head + packed + surplus)
+    else:
+        path.write_bytes(head)
+        (path.parent / name).write_bytes(packed + surplus)
+    return path
+
+
+@pytest.mark.parametrize("name", ["LOCAL", "a.zraw"])
+def test_compressed_metaimage_is_read_as_it_was_written(tmp_path, name):
+    volume = Volume.read(compressed_mha(tmp_path / "a.mhd", name=name))
+    assert np.array_equal(volume.array, sitk.GetArrayFromImage(image()))
+
+
+@pytest.mark.parametrize("name", ["LOCAL", "a.zraw"])
+@pytest.mark.parametrize("off", [-1, 1, -20_000, 20_000, 2**40])
+def test_compressed_metaimage_that_states_another_length(tmp_path, name, off):
+    """Of a LOCAL one, ITK took 63,998 of 64,000 voxels out of its memory."""
+    assert "compressed bytes and there are" in refusal(compressed_mha(tmp_path / "a.mhd", name=name, size=str(off)))
+
+
+def test_compressed_metaimage_that_states_no_length(tmp_path):
+    path = compressed_mha(tmp_path / "a.mha", size=None)
+    assert "does not say how long its compressed voxels are" in refusal(path)
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing", b"CompressedDataSize = 0\nElementSpacing"))
+    assert "does not say how long its compressed voxels are" in refusal(path)
+    apart = Volume.read(compressed_mha(tmp_path / "b.mhd", size=None, name="b.zraw"))  # then the file says it
+    assert np.array_equal(apart.array, sitk.GetArrayFromImage(image()))
+
+
+@pytest.mark.parametrize("voxels_there", [0, 23_000, 23_999, 24_001, 48_000])
+def test_compressed_metaimage_of_other_length(tmp_path, voxels_there):
+    sentence = refusal(compressed_mha(tmp_path / "a.mha", values=bytes(2 * voxels_there)))
+    assert ("truncated" if voxels_there < 24_000 else "unpacks to more than the 48,000 bytes") in sentence
+
+
+def test_a_field_that_is_stated_twice(tmp_path):
+    path = compressed_mha(tmp_path / "a.mha")
+    path.write_bytes(path.read_bytes().replace(b"ElementType", b"DimSize = 40 30 21\nElementType"))
+    assert "states DimSize twice" in refusal(path)
+    sitk.WriteImage(image(), str(tmp_path / "a.nrrd"))
+    content = (tmp_path / "a.nrrd").read_bytes()
+    (tmp_path / "a.nrrd").write_bytes(content.replace(b"kinds:", b"sizes: 2 2 2\nkinds:"))
+    assert "states sizes twice" in refusal(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("kind", ["METAIMAGE", "NRRD"])
+@pytest.mark.parametrize("count", [24, 23, 1, 0])
+def test_voxels_as_text(tmp_path, kind, count):
+    text = " ".join(str(n) for n in range(count)).encode()
+    if kind == "NRRD":
+        head = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 4 3 2\nspacings: 1 1 1\nencoding: ascii\n\n"
+    else:
+        head = b"ObjectType = Image\nNDims = 3\nBinaryData = False\nDimSize = 4 3 2\nElementType = MET_SHORT\n"
+        head += b"ElementDataFile = LOCAL\n"
+    (tmp_path / "a").write_bytes(head + text + b"\n")
+    if count == 24:
+        assert np.array_equal(Volume.read(tmp_path / "a").array.ravel(), np.arange(24))
+    else:
+        assert "truncated" in refusal(tmp_path / "a")
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+@pytest.mark.parametrize("share", [1.0, 0.999, 0.5])
+def test_nrrd_with_voxels_apart(tmp_path, encoding, share):
+    values = sitk.GetArrayFromImage(image()).tobytes()
+    kept = values[: int(len(values) * share)]
+    (tmp_path / "a.data").write_bytes(kept if encoding == "raw" else gzip.compress(kept))
+    head = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 40 30 20\nspacings: 1 1 1\nencoding: {encoding}\n"
+    (tmp_path / "a.nhdr").write_text(head + "endian: little\ndata file: a.data\n")
+    if share == 1:
+        assert np.array_equal(Volume.read(tmp_path / "a.nhdr").array, sitk.GetArrayFromImage(image()))
+    else:
+        assert "a.data is truncated" in refusal(tmp_path / "a.nhdr")
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("form", ["nrrd list", "nrrd pattern", "metaimage list", "metaimage pattern"])
+def test_one_file_for_each_slice(tmp_path, form, short):
+    values = sitk.GetArrayFromImage(image())
+    names = [f"s{k:02d}.raw" for k in range(1, 21)]
+    for name, plane in zip(names, values, strict=True):
+        (tmp_path / name).write_bytes(plane.tobytes())
+    if short:
+        (tmp_path / names[7]).write_bytes(values[7].tobytes()[:-2])
+    if form.startswith("nrrd"):
+        where = "LIST 2\n" + "\n".join(names) if form.endswith("list") else "s%02d.raw 1 20 1 2"
+        head = "NRRD0004\ntype: short\ndimension: 3\nsizes: 40 30 20\nspacings: 1 1 1\nencoding: raw\n"
+        head += f"endian: little\ndata file: {where}\n"
+    else:
+        where = "LIST\n" + "\n".join(names) if form.endswith("list") else "s%02d.raw 1 20 1"
+        head = "ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = 40 30 20\nElementType = MET_SHORT\n"
+        head += f"ElementDataFile = {where}\n"
+    (tmp_path / "a.hdr").write_text(head)
+    if short:
+        assert "s08.raw is truncated" in refusal(tmp_path / "a.hdr")
+    else:
+        assert np.array_equal(Volume.read(tmp_path / "a.hdr").array, values)
+
+
+@pytest.mark.parametrize("cut", [2, 200, 900])
+def test_dicom_pixels_that_are_short_by_less_than_the_header(tmp_path, cut):
+    """The file is long enough for its pixels; its header takes their place."""
+    path = write_enhanced(tmp_path / "e.dcm")
+    data = pydicom.dcmread(path)
+    data.PixelData = data.PixelData[:-cut]
+    data.save_as(path)
+    assert "truncated: it holds" in refusal(path)
+    write_enhanced(path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert "truncated: it holds" in refusal(path)
+
+
+@pytest.mark.parametrize("fault", ["fewer frames", "frame cut", "last frame cut", "cut by 2", "no end"])
+def test_rle_frames_that_are_not_whole(tmp_path, fault):
+    path = write_enhanced(tmp_path / "e.dcm")
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless)
+    data.save_as(path)
+    assert np.array_equal(Volume.read(path).array, voxels())
+    frames = list(generate_frames(data.PixelData, number_of_frames=6))
+    if fault == "fewer frames":
+        frames = frames[:4]
+    elif fault == "frame cut":
+        frames[3] = frames[3][:100]
+    elif fault == "last frame cut":
+        frames[5] = frames[5][:80]
+    elif fault == "cut by 2":
+        frames[3] = frames[3][:-2]
+    data.PixelData = encapsulate(frames)
+    data.save_as(path)
+    if fault == "no end":
+        path.write_bytes(path.read_bytes()[:-20])
+    assert "truncated" in refusal(path)
+
+
+def jpeg_series(folder, compressor):
+    """A series compressed by SimpleITK; returns the files."""
+    folder.mkdir()
+    writer, made = sitk.ImageFileWriter(), []
+    writer.SetUseCompression(True)
+    writer.SetCompressor(compressor)
+    for k in range(3):
+        plane = sitk.GetImageFromArray(np.random.default_rng(k).integers(0, 900, (1, 64, 64)).astype(np.int16))
+        plane.SetMetaData("0020|000e", "1.2.3")
+        plane.SetMetaData("0020|0032", f"0\\0\\{2 * k}")
+        plane.SetMetaData("0020|0037", "1\\0\\0\\0\\1\\0")
+        plane.SetMetaData("0008|0060", "CT")
+        writer.KeepOriginalImageUIDOn()
+        made.append(folder / f"{k}.dcm")
+        writer.SetFileName(str(made[-1]))
+        writer.Execute(plane)
+    for k, path in enumerate(made):
+        data = pydicom.dcmread(path)
+        data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 2 * k], [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.SeriesInstanceUID = [1, 1], "1.2.3"
+        data.save_as(path)
+    return made
+
+
+@pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000"])
+@pytest.mark.parametrize("fault", ["cut", "cut, with an end", "other size"])
+def test_jpeg_slices_that_are_not_whole(tmp_path, compressor, fault):
+    """libjpeg says "Corrupt JPEG data" on standard error and makes up the rest."""
+    paths = jpeg_series(tmp_path / "s", compressor)
+    expected = [np.random.default_rng(k).integers(0, 900, (64, 64)) for k in range(3)]
+    assert np.array_equal(Volume.read(tmp_path / "s").array, expected)
+    data = pydicom.dcmread(paths[1])
+    frame = next(generate_frames(data.PixelData, number_of_frames=1))
+    if fault == "other size":
+        data.Rows = 128
+    else:
+        data.PixelData = encapsulate([frame[: len(frame) // 2] + (b"\xff\xd9" if fault != "cut" else b"")])
+    data.save_as(paths[1])
+    if fault == "other size":
+        for path in (paths[0], paths[2]):
+            other = pydicom.dcmread(path)
+            other.Rows = 128
+            other.save_as(path)
+    sentence = refusal(tmp_path / "s")
+    assert "truncated" in sentence
+
+
+def bomb(start, megabytes, wbits):
+    """Zlib data of a few kilobytes a gigabyte: `start`, then zeros; the checksum at the end is missing."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, wbits)
+    head = pack.compress(start) + pack.flush(zlib.Z_FULL_FLUSH)
+    zeros = pack.compress(bytes(16_000_000)) + pack.flush(zlib.Z_FULL_FLUSH)
+    return head + zeros * (megabytes // 16) + pack.flush()
+
+
+# -- more than there is memory -----------------------------------------------------------------------------------------
+
+
+def test_nifti_gz_that_holds_gigabytes(tmp_path, monkeypatch):
+    sitk.WriteImage(image(), str(tmp_path / "a.nii"))
+    head = bytearray((tmp_path / "a.nii").read_bytes()[:352])
+    struct.pack_into("<8h", head, 40, 3, 3000, 1000, 1000, 1, 1, 1, 1)
+    content = bomb(bytes(head), 6000, 31)
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    assert len(content) < 10e6  # and it does hold 6 GB
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=4_000_000_000))
+    assert "needs 6.0 GB of memory and 4.0 GB are free" in refusal(tmp_path / "a.nii.gz")
+    struct.pack_into("<8h", head, 40, 3, 40, 30, 20, 1, 1, 1, 1)
+    (tmp_path / "a.nii.gz").write_bytes(bomb(bytes(head), 6000, 31))
+    assert "unpacks to more than the 48,000 bytes" in refusal(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "z.nrrd", "a.mha", "z.mha", "a.hdr"])
+def test_a_small_file_that_announces_a_large_image(tmp_path, name):
+    sitk.WriteImage(image(), str(tmp_path / name), useCompression=name[0] == "z")
+    path = tmp_path / name
+    content = bytearray(gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes())
+    if "nii" in name or "hdr" in name:
+        struct.pack_into("<8h", content, 40, 3, 32767, 32767, 32767, 1, 1, 1, 1)
+    else:
+        content = content.replace(b"40 30 20", b"99999999 99999999 99999999")
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert "truncated: it holds" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_zlib_bombs(tmp_path, name):
+    packed = bomb(b"", 2000, 31 if name == "a.nrrd" else 15)
+    if name == "a.nrrd":
+        head = (
+            b"NRRD0004\ntype: short\ndimension: 3\nsizes: 40 30 20\nspacings: 1 1 1\nencoding: gzip\nendian: little\n\n"
+        )
+    else:
+        head = (
+            "ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = True\nDimSize = 40 30 20\n"
+            f"CompressedDataSize = {len(packed)}\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+        ).encode()
+    (tmp_path / name).write_bytes(head + packed)
+    assert "unpacks to more than the 48,000 bytes" in refusal(tmp_path / name)
+
+
+def test_dicom_that_announces_billions_of_frames(tmp_path):
+    path = write_enhanced(tmp_path / "e.dcm")
+    data = pydicom.dcmread(path)
+    data.NumberOfFrames = 2_000_000_000
+    data.save_as(path)
+    assert "GB of memory" in refusal(path)
+    data.Rows = data.Columns = 1
+    data.BitsAllocated = data.BitsStored = 8
+    data.save_as(path)
+    assert "describes 6 of its 2,000,000,000 frames" in refusal(path)
+    del data.PerFrameFunctionalGroupsSequence
+    data.save_as(path)
+    assert "frame 1 of e.dcm states no position" in refusal(path)
+
+
+@pytest.mark.parametrize("frames", [1, 6])
+def test_rle_of_65535_by_65535(tmp_path, frames):
+    path = write_enhanced(tmp_path / "e.dcm")
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless)
+    data.Rows = data.Columns = 65535
+    data.save_as(path)
+    assert "truncated" in refusal(path) or "GB of memory" in refusal(path)
+    folder = write_series(tmp_path / "s")
+    for file in folder.iterdir():
+        data = pydicom.dcmread(file)
+        data.compress(RLELossless)
+        data.Rows = data.Columns = 65535
+        data.save_as(file)
+    assert "truncated" in refusal(folder) or "GB of memory" in refusal(folder)
+
+
+def test_deflated_dicom(tmp_path, monkeypatch):
+    data = base("1.2.3.4", syntax=DeflatedExplicitVRLittleEndian)
+    pixels(data, np.zeros((8, 10), np.int16))
+    data.save_as(tmp_path / "bomb.dcm", enforce_file_format=True)
+    content = (tmp_path / "bomb.dcm").read_bytes()
+    start = 144 + int.from_bytes(content[140:144], "little")
+    inner = zlib.decompress(content[start:], -15)
+    (tmp_path / "bomb.dcm").write_bytes(content[:start] + bomb(inner, 2000, -15))
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=1_000_000_000))
+    assert refusal(tmp_path / "bomb.dcm")
+
+
+def test_headers_without_end(tmp_path):
+    for start in (b"NRRD0004\n", b"ObjectType = Image\nNDims = 3\n"):
+        (tmp_path / "a").write_bytes(start + b"x" * 40_000_000)
+        assert "a header without end" in refusal(tmp_path / "a")
+        (tmp_path / "a").write_bytes(start + b"".join(b"# line %0200d\n" % n for n in range(90_000)))
+        assert "a header without end" in refusal(tmp_path / "a")
+
+
+# -- other people's files ----------------------------------------------------------------------------------------------
+
+
+ELSEWHERE = ["/etc/passwd", "../outside.raw", "/dev/zero", "link.raw", "folder", "./../outside.raw", "sub/inside.raw",
+             "..\\outside.raw", "fifo"]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("form", ["mhd", "mhd list", "nhdr", "nhdr list"])
+def test_headers_name_regular_files_in_their_own_folder_alone(tmp_path, where, form):
+    folder = tmp_path / "case"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "sub").mkdir()
+    (tmp_path / "outside.raw").write_bytes(bytes(24))
+    (folder / "sub" / "inside.raw").write_bytes(bytes(24))
+    (folder / "link.raw").symlink_to(tmp_path / "outside.raw")
+    os.mkfifo(folder / "fifo")
+    listed = f"LIST\n{where}" if form.endswith("list") else where
+    if form.startswith("mhd"):
+        head = f"ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = {listed}\n"
+    else:
+        head = (
+            f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nspacings: 1 1 1\nencoding: raw\ndata file: {listed}\n"
+        )
+    (folder / "a").write_text(head)
+    assert "expected a regular file in its own folder" in refusal(folder / "a")
+
+
+@pytest.mark.parametrize("where", ["%d.raw 1 999999999 1", "%1000000d.raw 1 2 1", "%s%n.raw 1 2 1", "a%n", "%d.raw"])
+def test_patterns_of_files_that_nobody_writes(tmp_path, where):
+    head = f"ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = {where}\n"
+    (tmp_path / "a").write_text(head)
+    assert "names its files in an unknown way" in refusal(tmp_path / "a")
+
+
+def test_the_voxels_of_a_pair_are_no_link(tmp_path):
+    sitk.WriteImage(image(), str(tmp_path / "a.hdr"))
+    (tmp_path / "a.img").rename(tmp_path / "elsewhere")
+    (tmp_path / "a.img").symlink_to(tmp_path / "elsewhere")
+    assert "expected a regular file in its own folder" in refusal(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "fifo"])
+def test_devices_and_pipes_are_no_images(tmp_path, path):
+    os.mkfifo(tmp_path / "fifo")
+    assert "is a device or a pipe" in refusal(tmp_path / path)
