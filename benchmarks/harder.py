@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed3d_nb import Session, UserError, Volume, load_model
-from sammed3d_nb.measure.evaluate import Measurement, curve_line, evaluate, summarise, table_lines
+from sammed3d_nb.measure.evaluate import User, evaluate
 from sammed3d_nb.measure.labelled import LabelledCase
+from sammed3d_nb.measure.tables import Measurement, curve_line, summarise, table_lines
 
 THICK_MM = (2.0, 2.0, 8.0)
 NOISE = 60.0
@@ -126,7 +127,7 @@ def main() -> None:
         parser.exit(2, f"{error}\n")
     found: list[Measurement] = []
     for variant in variants(case):
-        for curve in evaluate(variant, Session(variant.volume, model), clicks=arguments.clicks):
+        for curve in evaluate(variant, Session(variant.volume, model), User(arguments.clicks)):
             found += curve
             print(curve_line(curve), flush=True)
     fitting = {one.structure for one in found if one.case == CROPS}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sammed3d_nb.imaging.volume import Volume
     from sammed3d_nb.models.model import Model, load_model
     from sammed3d_nb.segmenters.cube import Cube
+    from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Scribble, StartMask
     from sammed3d_nb.session.objects import Result
     from sammed3d_nb.session.session import Session
     from sammed3d_nb.spaces import Trace, Transform, TransformChain
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "App": "ui.app",
+    "Box": "segmenters.prompts",
     "Cube": "segmenters.cube",
+    "Lasso": "segmenters.prompts",
     "Model": "models.model",
+    "Point": "segmenters.prompts",
     "Result": "session.objects",
+    "Scribble": "segmenters.prompts",
     "Session": "session.session",
+    "StartMask": "segmenters.prompts",
     "Trace": "spaces",
     "Transform": "spaces",
     "TransformChain": "spaces",
@@ -34,10 +40,15 @@ _HOMES = {
 
 __all__ = [
     "App",
+    "Box",
     "Cube",
+    "Lasso",
     "Model",
+    "Point",
     "Result",
+    "Scribble",
     "Session",
+    "StartMask",
     "Trace",
     "Transform",
     "TransformChain",

@@ -13,8 +13,12 @@ class VolumeError(UserError):
     """An image that cannot be used as a volume."""
 
 
-class ClickError(UserError):
-    """A click that cannot be answered, e.g. outside the volume."""
+class PromptError(UserError):
+    """A prompt or an edit that cannot be answered, e.g. outside the volume."""
+
+
+class ClickError(PromptError):
+    """A click that cannot be answered."""
 
 
 class CheckpointError(UserError):
@@ -27,6 +31,10 @@ class DownloadError(UserError):
 
 class DeviceError(UserError):
     """A computing device that is missing or out of memory."""
+
+
+class RecordInUse(UserError):  # noqa: N818  it says what is the case
+    """A saved session that another one has open."""
 
 
 class RecordError(UserError):

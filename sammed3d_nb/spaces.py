@@ -188,7 +188,17 @@ class Trace:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Trace":
-        """The trace that `to_dict` described."""
+        """The trace that `to_dict` described; its texts reach a page, so only known ones are taken.
+
+        Raises:
+            ValueError: A space, unit or flag is none.
+        """
+        for step in fields["steps"]:
+            known = step["space"] in UNITS and step["unit"] == UNITS[step["space"]]
+            if not known or step["inside"] not in (True, False, None):
+                raise ValueError(f"a trace has no step {step!r:.80}")
+        if fields["start"] not in [step["space"] for step in fields["steps"]]:
+            raise ValueError(f"a trace starts in {fields['start']!r:.40}")
         steps = tuple(
             TraceStep(
                 space=step["space"],
@@ -199,7 +209,14 @@ class Trace:
             )
             for step in fields["steps"]
         )
-        return cls(steps=steps, start=fields["start"], round_trip_error=fields["round_trip_error"])
+        return cls(steps=steps, start=fields["start"], round_trip_error=float(fields["round_trip_error"]))
+
+    @property
+    def approach(self) -> "tuple[Transform, ...]":
+        """The transforms that led to ``array``, e.g. ``canvas → plane → array``; none for a point given by code."""
+        spaces = [step.space for step in self.steps]
+        ends = range(1, spaces.index("array") + 1 if "array" in spaces else 1)
+        return tuple(Transform(spaces[n - 1], spaces[n], self.steps[n].matrix or np.eye(4)) for n in ends)
 
     def __str__(self) -> str:
         marks = {True: "inside", False: "OUTSIDE", None: ""}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sammed3d_nb.models.model import Model
 
 SAMPLES = ("phantom", "ct")
+FIRST_PROMPTS = ("point", "box", "slice box", "scribble", "lasso")  # as `measure.simulation`, which loads SciPy
 
 Click = tuple[tuple[int, int, int], bool]
 
@@ -128,6 +129,19 @@ def parser() -> argparse.ArgumentParser:
         default=0,
         metavar="VOXELS",
         help="by how much clicks may miss their place along each axis (default 0)",
+    )
+    evaluate.add_argument(
+        "--prompt",
+        choices=FIRST_PROMPTS,
+        default="point",
+        help="what shows a structure first; clicks correct it (default %(default)s)",
+    )
+    evaluate.add_argument(
+        "--anywhere",
+        type=partial(_number, "places", 1),
+        default=0,
+        metavar="N",
+        help="instead: a single click at N random places inside each structure",
     )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     _add_model(evaluate)
@@ -248,6 +262,7 @@ def _segment(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     """Run a saved session's clicks again and say whether each mask came out the same (exit status 1 if not)."""
     from sammed3d_nb.session import record
+    from sammed3d_nb.session.replay import replay
 
     fields = record.load(options.record)
     made_on, made_with = fields["volume"], fields["model"]
@@ -262,7 +277,7 @@ def _replay(options: argparse.Namespace) -> int:
         options.decoder = options.decoder or decoder
     model = _load(options, options.model)
     same = True
-    for item in record.replay(options.record, volume=volume, model=model, other_model=options.other_model):
+    for item in replay(options.record, volume=volume, model=model, other_model=options.other_model):
         verdict = "the same" if item.same else f"different, Dice {item.dice:.4f}"
         print(f"{item.name}: {verdict}{item.note and f' ({item.note})'}", flush=True)
         same = same and item.same
@@ -285,22 +300,15 @@ def _recorded_model(made_with: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def _evaluate(options: argparse.Namespace) -> int:
     """Simulate clicks on labelled cases through the whole product and print Dice and surface Dice by click."""
-    from sammed3d_nb.measure.evaluate import run
+    from sammed3d_nb.measure.evaluate import User, run
 
     if options.csv is not None:
         launch.check_folder(options.csv.parent)
         if options.csv.is_dir():
             raise UserError(f"--csv {options.csv} is a folder; give the name of a file to write.")
     model = None if options.baseline else _load(options, options.model)
-    lines = run(
-        options.folders,
-        model=model,
-        clicks=options.clicks,
-        csv=options.csv,
-        seed=options.seed,
-        sloppy=options.sloppy,
-        baseline=options.baseline,
-    )
+    user = User(options.clicks, options.prompt, options.seed, options.sloppy)
+    lines = run(options.folders, model=model, user=user, places=options.anywhere, csv=options.csv)
     for line in lines:
         print(line, flush=True)
     return 0

@@ -20,7 +20,8 @@ from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom_header, dicom_kinds
 from sammed3d_nb.imaging.checks import expect_memory
 from sammed3d_nb.imaging.dicom_pixels import announced_bytes, check_pixels
-from sammed3d_nb.imaging.itk import ImageFile, complaints, load, quiet, stem
+from sammed3d_nb.imaging.itk import ImageFile, complaints, load, quiet
+from sammed3d_nb.imaging.naming import stem
 from sammed3d_nb.imaging.tilt import straightened
 
 _EXPECTED = "expected a series of parallel slices or a multi-frame volume"

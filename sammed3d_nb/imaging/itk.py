@@ -117,12 +117,3 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def stem(path: Path) -> str:
-    """The file's name without its suffix, .nii.gz included."""
-    name = path.name
-    for suffix in (".nii.gz", ".img.gz", ".hdr.gz"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem

@@ -17,7 +17,8 @@ import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging.checks import ORTHONORMAL_TOLERANCE, check_geometry, expect_memory, refuse_not_finite
-from sammed3d_nb.imaging.itk import ImageFile, load, stem
+from sammed3d_nb.imaging.itk import ImageFile, load
+from sammed3d_nb.imaging.naming import stem
 from sammed3d_nb.imaging.nifti import Affine, NiftiHeader
 from sammed3d_nb.imaging.streams import could_hold, expect_bytes, expect_no_more, is_gzipped, own_file, unpacked
 from sammed3d_nb.spaces import LPS_TO_RAS

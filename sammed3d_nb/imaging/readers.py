@@ -14,7 +14,8 @@ from pathlib import Path
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom, headers
 from sammed3d_nb.imaging.dicom_header import is_dicom
-from sammed3d_nb.imaging.itk import ImageFile, load, stem
+from sammed3d_nb.imaging.itk import ImageFile, load
+from sammed3d_nb.imaging.naming import stem
 from sammed3d_nb.imaging.nifti import HEADER_BYTES, kind_of
 from sammed3d_nb.imaging.nifti_reader import GEOMETRIES, header_of, read_nifti
 from sammed3d_nb.imaging.streams import first_bytes, is_gzipped

@@ -74,6 +74,8 @@ class LocalMask:
         box = bounding_box(inside) or (slice(0, 0),) * 3
         low, high = ([getattr(part, end) for part in box[::-1]] for end in ("start", "stop"))  # i, j, k
         self.region = Region.between(np.add(low, region.start), np.add(high, region.start))
+        if 0 in self.region.size:
+            self.region = Region((0, 0, 0), (0, 0, 0))  # one form of an empty mask, so that they are equal
         tight = inside[box]
         self._bits = np.packbits(tight, axis=2)  # along x
         self.volume_size = volume_size
@@ -124,14 +126,92 @@ class LocalMask:
                 plane[rest] = np.unpackbits(self._bits.take(inner, axis), axis=1, count=self.region.size[0])
         return plane
 
+    def crop(self, region: Region) -> NDArray[np.uint8]:
+        """The mask over any box: uint8 (z, y, x) of the region's shape, 0 outside `region` of its own."""
+        values = np.zeros(region.shape, dtype=np.uint8)
+        shared = self.region.intersection(region)
+        if 0 not in shared.size:
+            values[shared.within(region).slices] = self._crop(shared)
+        return values
+
+    def pasted(self, region: Region, values: NDArray[np.generic]) -> "LocalMask":
+        """This mask with other voxels in a box: `values` (z, y, x) of the region's shape, non-zero inside."""
+        if 0 in region.size:
+            return self
+        whole = Region.union([self.region, region])
+        together = self.crop(whole)
+        together[region.within(whole).slices] = np.asarray(values) > 0
+        return LocalMask(together, whole, self.volume_size)
+
     def without(self, other: "LocalMask") -> "LocalMask":
         """The voxels of this mask that are not in `other`."""
         shared = self.region.intersection(other.region)
         if 0 in shared.size:
             return self
         values = self.values
-        values[shared.within(self.region).slices] &= 1 - other.values[shared.within(other.region).slices]
+        values[shared.within(self.region).slices] &= 1 - other._crop(shared)
         return LocalMask(values, self.region, self.volume_size)
+
+    def __and__(self, other: "LocalMask") -> "LocalMask":
+        shared = self.region.intersection(other.region)
+        if 0 in shared.size:
+            return LocalMask.empty(self.volume_size)
+        return LocalMask(self._crop(shared) & other._crop(shared), shared, self.volume_size)
+
+    def __or__(self, other: "LocalMask") -> "LocalMask":
+        if not other.count or not self.count:
+            return self if self.count else other
+        whole = Region.union([self.region, other.region])
+        return LocalMask(self.crop(whole) | other.crop(whole), whole, self.volume_size)
+
+    def __xor__(self, other: "LocalMask") -> "LocalMask":
+        if not other.count or not self.count:
+            return self if self.count else other
+        whole = Region.union([self.region, other.region])
+        return LocalMask(self.crop(whole) ^ other.crop(whole), whole, self.volume_size)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, LocalMask)
+            and self.volume_size == other.volume_size
+            and self.region == other.region
+            and np.array_equal(self._bits, other._bits)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.volume_size, self.region, self.count))
+
+    def _crop(self, inner: Region) -> NDArray[np.uint8]:
+        """The values over a box inside `region`; only its slices are unpacked."""
+        z, y, x = inner.within(self.region).slices
+        return np.unpackbits(self._bits[z, y], axis=2, count=self.region.size[0])[:, :, x]
+
+    @property
+    def packed(self) -> bytes:
+        """The bits of the voxels in its box, row by row in array order (z, y, x), each row to whole bytes; `unpack`."""
+        return self._bits.tobytes()
+
+    @classmethod
+    def unpack(cls, packed: bytes, region: Region, volume_size: Index) -> "LocalMask":
+        """A mask from its `packed` bits over its box.
+
+        Raises:
+            ValueError: The bits are too few or too many, or do not fill their box.
+        """
+        i, j, k = region.size
+        row = (i + 7) // 8
+        if len(packed) != row * j * k:
+            raise ValueError(f"a mask of {i} × {j} × {k} voxels needs {row * j * k} bytes, got {len(packed)}")
+        bits = np.frombuffer(packed, dtype=np.uint8).reshape(k, j, row)
+        mask = cls(np.unpackbits(bits, axis=2, count=i), region, volume_size)
+        if mask.region != region and mask.count:
+            raise ValueError("a mask does not fill its box")
+        return mask
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its voxels take."""
+        return self._bits.nbytes
 
     def __contains__(self, ijk: Index) -> bool:
         if any(not low <= n < high for n, low, high in zip(ijk, self.region.start, self.region.stop, strict=True)):
@@ -161,6 +241,12 @@ class LocalMask:
                 across = (((x - i) * spacing[0]) ** 2 + ((y - j) * spacing[1]) ** 2).min()
                 nearest = min(nearest, float(np.hypot(heights[z], np.sqrt(across))))
         return nearest
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Dice of two masks of one shape; 1 when both are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:

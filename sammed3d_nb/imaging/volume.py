@@ -22,6 +22,7 @@ import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging.checks import check_finite, check_geometry, check_shape
+from sammed3d_nb.imaging.naming import telling_name
 from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.readers import read_image
 from sammed3d_nb.imaging.tilt import Slices
@@ -39,7 +40,7 @@ class Volume:
 
     Args:
         image: A 3-D scalar SimpleITK image; it must not be changed afterwards.
-        name: What to call it, usually the file's name without its suffix.
+        name: What to call it, usually the file's name without its suffix; see `naming`.
         path: The file or folder it came from.
         modality: "CT", "MR", … as DICOM says; "CT" is also guessed when the smallest value is that of air in
             Hounsfield units; otherwise "".
@@ -92,7 +93,7 @@ class Volume:
         found = read_image(path, series=series, geometry=geometry, straighten=straighten)
         return cls(
             found.image,
-            name=found.name,
+            name=telling_name(found.name, path),
             path=path,
             modality=found.modality,
             warnings=found.warnings,

@@ -12,9 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from sammed3d_nb.errors import ClickError
+from sammed3d_nb.errors import ClickError, PromptError
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.prompts import Point, Prompt
 
 MULTIPLIER = 2.5
 """Standard deviations of the intensity round the clicks that still belong."""
@@ -31,7 +32,7 @@ class Grown:
 
 
 class RegionGrowing:
-    """Answers clicks on one volume by region growing; the same calls as `Session` has.
+    """Answers clicks on one volume by region growing; `reset` and `add` as `Session` has them.
 
     Args:
         volume: The volume.
@@ -55,14 +56,19 @@ class RegionGrowing:
         self._clicks = []
 
     def click(self, ijk: Sequence[int], positive: bool = True) -> Grown:
-        """Answer a click on a voxel (i, j, k).
+        """Answer a click: ``add(Point(ijk, positive))``."""
+        return self.add(Point(tuple(ijk), positive))  # type: ignore[arg-type]
+
+    def add(self, prompt: Prompt) -> Grown:
+        """Answer a click.
 
         Raises:
-            ClickError: The voxel lies outside the volume, or a negative click comes first.
+            PromptError: It is no click, lies outside the volume, or a negative one comes first.
         """
-        voxel = (int(ijk[0]), int(ijk[1]), int(ijk[2]))
-        if not self.volume.contains(voxel):
-            raise ClickError(f"Voxel {voxel} lies outside the volume of {self.volume.size} voxels; choose one inside.")
+        if not isinstance(prompt, Point):
+            raise PromptError(f"Region growing takes clicks alone, no {prompt.kind}; give a point.")
+        prompt.check(self.volume)
+        voxel, positive = prompt.ijk, prompt.positive
         if not positive and not self._clicks:
             raise ClickError(
                 "A negative click removes from a mask and there is none yet; click inside the object first."

@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from sammed3d_nb.errors import DeviceError
+from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models import checkpoints, memory
 from sammed3d_nb.network.graphs import Graphs
 from sammed3d_nb.network.normalise import normalise
 from sammed3d_nb.network.spec import Embedding, ModelSpec, Network, parts_of
+from sammed3d_nb.segmenters.cube_segmenter import PROMPTS, CubeSegmenter
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -76,6 +78,13 @@ class Model:
     def spec(self) -> ModelSpec:
         """What the network is."""
         return self.network.spec
+
+    prompts: Mapping[str, str] = PROMPTS
+    """For each kind of prompt: "native", "translated" or "refused"."""
+
+    def segmenter(self, volume: Volume) -> CubeSegmenter:
+        """A segmenter for a volume; nothing is computed yet."""
+        return CubeSegmenter(volume, self)
 
     @property
     def fingerprint(self) -> str | None:

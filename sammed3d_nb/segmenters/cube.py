@@ -120,6 +120,11 @@ class Cube:
         high = self.size - 0.5 - np.array([margin if (dim, 1) in cut else 0 for dim in range(3)])
         return bool(((point >= low) & (point < high)).all())
 
+    def reaches(self, ras: ArrayLike) -> NDArray[np.bool_]:
+        """Which of the RAS points (N, 3) lie in the cube."""
+        points = self.to_ras.inverse(ras)
+        return np.asarray(((points >= -0.5) & (points < self.size - 0.5)).all(axis=1))
+
     def open_faces(self, volume: Volume) -> list[tuple[int, int]]:
         """The faces, as (dim, −1 or +1), beyond which the volume goes on for at least one cube voxel."""
         low, high = self._extent(volume)
@@ -155,7 +160,7 @@ class Cube:
         """
         to_lps = self.to_ras.then(LPS_TO_RAS.inverse)
         sampled = sitk.Resample(
-            volume.image, (self.size,) * 3, _itk(to_lps), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY, 0.0,
+            volume.image, (self.size,) * 3, itk_affine(to_lps), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY, 0.0,
             sitk.sitkFloat32,
         )  # fmt: skip
         return np.ascontiguousarray(sitk.GetArrayViewFromImage(sampled).transpose())
@@ -223,8 +228,8 @@ class Cube:
         part = values[tuple(map(slice, low, high))]
         to_part = to_grid.then(Transform.from_parts("grid", "grid", (1, 1, 1), -low))
         home = sitk.Resample(
-            _image(part), region.size, _itk(to_part), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY, _NO_LOGIT,
-            sitk.sitkFloat32,
+            _image(part), region.size, itk_affine(to_part), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY,
+            _NO_LOGIT, sitk.sitkFloat32,
         )  # fmt: skip
         return sitk.GetArrayFromImage(home)
 
@@ -260,7 +265,7 @@ class Cube:
         theirs = grid_to_cube(n, target.size).then(target.to_ras)
         to_grid = theirs.then(self.to_ras.inverse).then(grid_to_cube(n, self.size).inverse)
         carried = sitk.Resample(
-            _image(values), (n,) * 3, _itk(to_grid), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY,
+            _image(values), (n,) * 3, itk_affine(to_grid), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, _IDENTITY,
             0.0 if beyond is None else beyond, sitk.sitkFloat32, beyond is None,
         )  # fmt: skip
         return np.ascontiguousarray(sitk.GetArrayViewFromImage(carried).transpose())
@@ -337,7 +342,8 @@ def _image(values: NDArray[np.float32]) -> sitk.Image:
     return sitk.GetImageFromArray(values.transpose())
 
 
-def _itk(transform: Transform) -> sitk.AffineTransform:
+def itk_affine(transform: Transform) -> sitk.AffineTransform:
+    """A transform as ITK takes it."""
     itk = sitk.AffineTransform(3)
     itk.SetMatrix(transform.affine[:3, :3].ravel().tolist())
     itk.SetTranslation(transform.affine[:3, 3].tolist())

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed3d_nb.imaging.region import bounding_box
+from sammed3d_nb.imaging.region import Region, bounding_box
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.cube import Cube, grid_to_cube
 
@@ -36,6 +36,25 @@ def first_spacing(volume: Volume, spacing: float, finest: float) -> float:
     return float(min(spacing, max(longest / CROP, finest)))
 
 
+def showing(extent: Region, volume: Volume, spacing_range: tuple[float, float], size: int) -> Cube | None:
+    """The cube that shows a box of voxels whole, as large in it as objects are in wanted cubes.
+
+    Args:
+        extent: The box.
+        volume: The volume.
+        spacing_range: Finest and coarsest cube spacing in mm that the network was trained on.
+        size: Voxels along each edge of the cube.
+
+    Returns:
+        None for networks that know one spacing alone.
+    """
+    if spacing_range[0] >= spacing_range[1]:
+        return None
+    longest = max(np.multiply(extent.size, volume.spacing))
+    spacing = float(np.clip(longest * FILL / size, _finest(volume, spacing_range), spacing_range[1]))
+    return Cube.at(volume, np.add(extent.start, extent.stop) / 2 - 0.5, spacing=spacing, size=size)
+
+
 def wanted(
     cube: Cube,
     logits: NDArray[np.float32],
@@ -62,7 +81,7 @@ def wanted(
     corners = cells(np.array([[part.start - 0.5 for part in box], [part.stop - 0.5 for part in box]]))
     extent = np.vstack([corners, to_cube(clicks)])
     low, high = extent.min(axis=0), extent.max(axis=0)
-    finest = max(spacing_range[0], 0.5 * min(volume.spacing))
+    finest = _finest(volume, spacing_range)
     spacing = float(np.clip((high - low).max() * cube.spacing * FILL / cube.size, finest, spacing_range[1]))
     if cube.touched(volume, logits):
         spacing = min(spacing_range[1], WIDEN * cube.spacing)
@@ -71,6 +90,11 @@ def wanted(
     if HYSTERESIS[0] <= spacing / cube.spacing <= HYSTERESIS[1]:
         return None
     return Cube.at(volume, to_cube.inverse((low + high) / 2), spacing=spacing, size=cube.size)
+
+
+def _finest(volume: Volume, spacing_range: tuple[float, float]) -> float:
+    """No finer than half a voxel: there is nothing more to see."""
+    return max(spacing_range[0], 0.5 * min(volume.spacing))
 
 
 def _component(mask: NDArray[np.bool_], cell: NDArray[np.int_]) -> tuple[slice, ...] | None:

@@ -1,86 +1,156 @@
-"""What a session holds: named objects, the result of each click, and the states that undo returns to."""
+"""What a session holds: named objects, and what has been said about each."""
 
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.segmenters.cube import Cube
-from sammed3d_nb.segmenters.predictor import Click, Prediction
+from sammed3d_nb.segmenters.prompts import Point, Prompt
+from sammed3d_nb.segmenters.segmenter import Options
+from sammed3d_nb.session.edits import Edit
 from sammed3d_nb.spaces import Trace
 
 COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4")
 """Colours of objects in the order they are made; well apart from each other and from grey."""
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Result:
-    """The answer to a click.
+class Told:
+    """What the answer to a prompt said of itself.
 
     Attributes:
-        local: The mask, stored only where it lies.
-        trace: The click's path through every space.
-        distance_mm: From the clicked voxel to the mask: 0 inside it, infinite if the mask is empty.
-        quality: The network's own estimate of the mask's IoU.
+        trace: The prompt's path through every space, of the voxel that stands for it.
+        distance_mm: From that voxel to the mask: 0 inside it, infinite if the mask is empty.
+        quality: The network's own estimate of the mask's IoU; None if it gave none.
         volume_ml: Volume of the mask.
-        clicks: All clicks of the object so far.
-        cube: The cube that answered the click.
-        cubes: Every cube that was asked for the mask.
-        seconds: Time spent on "encode", "decode", "home" (bringing the mask home) and "other".
+        cubes: Every cube that was asked for the mask, the one that answered at the end; may be none.
+        seconds: Time spent on "encode", "decode", "home" (bringing the mask home) and "other"; empty when resumed.
         embedding_reused: Whether no cube had to be encoded.
         model: Name and fingerprint (or None) of the model that answered.
-        grow: Whether neighbouring cubes could be asked.
-        adapt: Whether finer and coarser cubes could be asked.
-        spared: What was left out of the mask because it belongs to locked objects.
+        notes: Sentences that the user should read.
     """
 
-    local: LocalMask
     trace: Trace
     distance_mm: float
-    quality: float
+    quality: float | None
     volume_ml: float
-    clicks: tuple[Click, ...]
-    cube: Cube
     cubes: tuple[Cube, ...]
     seconds: dict[str, float]
     embedding_reused: bool
     model: tuple[str, str | None]
-    grow: bool
-    adapt: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """A prompt or an edit of an object, behind those before it: what its mask is made of.
+
+    Attributes:
+        action: The prompt or the edit.
+        options: How it was to be answered.
+        spared: What it would have taken of other objects, and left to them.
+        told: What the answer said; None for an edit.
+        before: What was said before; None for the first.
+        number: 1 for the first of its kind in this object, 2 for the second, …
+    """
+
+    action: Prompt | Edit
+    options: Options
+    spared: PackedMask
+    told: Told | None
+    before: "Said | None"
+    number: int
+
+    def back(self) -> Iterator["Said"]:
+        """Everything that was said so far, the last first."""
+        link: Said | None = self
+        while link is not None:
+            yield link
+            link = link.before
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to a prompt; see `Told` for the fields that are not listed here.
+
+    Attributes:
+        local: The object's mask, stored only where it lies.
+        prompts: All prompts of the object so far.
+        options: How the prompt was to be answered.
+        spared: What was left out of the mask because it belongs to other objects.
+    """
+
+    local: LocalMask
+    prompts: tuple[Prompt, ...]
+    options: Options
     spared: LocalMask
+    trace: Trace
+    distance_mm: float
+    quality: float | None
+    volume_ml: float
+    cubes: tuple[Cube, ...]
+    seconds: dict[str, float]
+    embedding_reused: bool
+    model: tuple[str, str | None]
+    notes: tuple[str, ...]
 
     @property
     def mask(self) -> NDArray[np.uint8]:
         """uint8 (z, y, x) on the volume's own grid, 1 inside the object; a new array at each call."""
         return self.local.full
 
+    @property
+    def cube(self) -> Cube | None:
+        """The cube that answered the prompt; None for engines that know no cubes."""
+        return self.cubes[-1] if self.cubes else None
+
+    @property
+    def clicks(self) -> tuple[Point, ...]:
+        """The clicks among the prompts."""
+        return tuple(prompt for prompt in self.prompts if isinstance(prompt, Point))
+
 
 @dataclass(frozen=True)
 class SegmentedObject:
-    """One named object and what has been clicked for it.
+    """One named object.
 
     Attributes:
+        key: Its number, which it keeps and no other object of the session gets.
         name: Unique in its session.
         colour: ``#rrggbb``.
         local: Its mask, stored only where it lies.
-        locked: Whether later objects must leave its voxels alone, and changes of it are refused.
+        fixed: Voxels that a hand has set; prompts leave them as they are.
+        edited: Voxels that edits have changed since the last answer: the network is told of them at the next prompt.
+        said: The last prompt or edit, with those before it; None before the first.
+        locked: Whether changes of it are refused, and other objects must leave its voxels alone whatever they may.
         visible: Whether to draw it.
-        clicks: In order.
-        result: The answer to its last click; None before the first one.
-        prediction: What to go on from at the next click; None if it has to be computed again.
+        overlaps: Whether it may share voxels with others that are not locked.
     """
 
+    key: int
     name: str
     colour: str
     local: LocalMask
+    fixed: LocalMask
+    edited: LocalMask
+    said: Said | None = None
     locked: bool = False
     visible: bool = True
-    clicks: tuple[Click, ...] = ()
-    result: Result | None = None
-    prediction: Prediction | None = field(default=None, repr=False)
+    overlaps: bool = False
+
+    @classmethod
+    def empty(cls, key: int, name: str, colour: str, volume_size: tuple[int, int, int]) -> "SegmentedObject":
+        """An object without a voxel on a volume of that many voxels (i, j, k)."""
+        nothing = LocalMask.empty(volume_size)
+        return cls(key, name, colour, nothing, nothing, nothing)
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -88,54 +158,89 @@ class SegmentedObject:
         return self.local.full
 
     @property
-    def quality(self) -> float | None:
-        """The network's own estimate of the mask's IoU; None without a prediction."""
-        return None if self.result is None else self.result.quality
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything that undo brings back."""
-
-    objects: tuple[SegmentedObject, ...]
-    current: int
-
-    def index(self, name: str) -> int:
-        """Number of the object of this name.
-
-        Raises:
-            UserError: There is none.
-        """
-        names = [item.name for item in self.objects]
-        if name not in names:
-            raise UserError(f"There is no object “{name}”; there are {', '.join(f'“{known}”' for known in names)}.")
-        return names.index(name)
-
-    def free_name(self, name: str | None) -> str:
-        """The name, if no object has it; without one, the first free “object n”.
-
-        Raises:
-            UserError: It is empty or taken.
-        """
-        taken = {item.name for item in self.objects}
-        if name is None:
-            return next(f"object {n}" for n in count(len(taken) + 1) if f"object {n}" not in taken)
-        if not name.strip():
-            raise UserError("An object needs a name; type one.")
-        if name in taken:
-            raise UserError(f"There is an object “{name}” already; select it or choose another name.")
-        return name
+    def history(self) -> tuple[Said, ...]:
+        """Everything that its mask is made of, the first first."""
+        return () if self.said is None else tuple(self.said.back())[::-1]
 
     @property
-    def free_colour(self) -> str:
-        """The first of the colours that is used least."""
-        used = [item.colour for item in self.objects]
-        return min(COLOURS, key=used.count)
+    def answered(self) -> Said | None:
+        """The last of what was said that a segmenter has answered; None before the first prompt."""
+        back = self.said.back() if self.said is not None else iter(())
+        return next((said for said in back if said.told is not None), None)
 
-    def having(self, index: int, item: SegmentedObject) -> "State":
-        """The state with another object in place of one."""
-        return replace(self, objects=(*self.objects[:index], item, *self.objects[index + 1 :]))
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Its prompts, in order."""
+        return tuple(said.action for said in self.history if isinstance(said.action, Prompt))
 
-    def cooled(self) -> "State":
-        """The state without its logits, which are large and can be computed again from the clicks."""
-        return replace(self, objects=tuple(replace(item, prediction=None) for item in self.objects))
+    @property
+    def clicks(self) -> tuple[Point, ...]:
+        """The clicks among its prompts."""
+        return tuple(prompt for prompt in self.prompts if isinstance(prompt, Point))
+
+    @property
+    def result(self) -> Result | None:
+        """The answer to its last prompt, with the mask as it is now; None before the first one."""
+        last = self.answered
+        if last is None or last.told is None:
+            return None
+        return Result(
+            local=self.local,
+            prompts=self.prompts,
+            options=last.options,
+            spared=last.spared.unpack(self.local.volume_size),
+            **vars(last.told),
+        )
+
+    @property
+    def quality(self) -> float | None:
+        """The network's own estimate of the mask's IoU; None without one."""
+        last = self.answered
+        return None if last is None or last.told is None else last.told.quality
+
+
+def find(objects: Sequence[SegmentedObject], name: str) -> SegmentedObject:
+    """The object of a name.
+
+    Raises:
+        UserError: There is none.
+    """
+    for item in objects:
+        if item.name == name:
+            return item
+    raise UserError(f"There is no object “{name}”; there are {', '.join(f'“{item.name}”' for item in objects)}.")
+
+
+def free_name(objects: Sequence[SegmentedObject], name: str | None) -> str:
+    """The name, if no object has it; without one, the first free “object n”.
+
+    Raises:
+        UserError: It is empty, too long or taken.
+    """
+    taken = {item.name for item in objects}
+    if name is None:
+        return next(f"object {n}" for n in count(len(taken) + 1) if f"object {n}" not in taken)
+    if not name.strip():
+        raise UserError("An object needs a name; type one.")
+    if len(name) > LONGEST_NAME:
+        raise UserError(f"The name “{name[:20]}…” has {len(name)} characters; {LONGEST_NAME} are the most.")
+    if name in taken:
+        raise UserError(f"There is an object “{name}” already; select it or choose another name.")
+    return name
+
+
+def free_colour(objects: Sequence[SegmentedObject]) -> str:
+    """The first of the colours that is used least."""
+    used = [item.colour for item in objects]
+    return min(COLOURS, key=used.count)
+
+
+def checked_colour(colour: str) -> str:
+    """A colour that is one.
+
+    Raises:
+        UserError: It is not ``#rrggbb``.
+    """
+    if not (isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour)):
+        raise UserError(f"“{colour}” is no colour; expected #rrggbb, e.g. {COLOURS[0]}.")
+    return colour

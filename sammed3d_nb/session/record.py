@@ -1,116 +1,205 @@
-"""Saved sessions: one JSON file with clicks, masks, and what they were made on and with.
+"""The record: a session on disk, one JSON file that grows by a line with every step.
 
-A mask is stored as its box and the zlib-compressed bits of the voxels in it, in array order (z, y, x). Resuming shows
-the stored masks at once; the network is asked again only when one of them is clicked on.
+Its first line says what it was made on and with; the second holds the objects to begin with; each further line is a
+step, or says that one was undone or done again, or that another object was selected. A mask is what the steps changed
+of it, as the zlib-compressed bits of a box in array order (z, y, x), each row to whole bytes. Resuming shows the masks
+at once; the network is asked again only when something more is said.
+
+A line is added by writing over the file's closing bracket, so that the file is whole JSON between two steps and
+whatever was there before is never touched; after a crash in the middle of a line the lines before it count.
 """
 
-import base64
 import contextlib
-import hashlib
 import json
-import math
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sammed3d_nb.errors import RecordError
-from sammed3d_nb.imaging.region import LocalMask, Region, triple
+from sammed3d_nb import atomic
+from sammed3d_nb.errors import RecordError, UserError, VolumeError
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.cube import Cube
-from sammed3d_nb.segmenters.predictor import Click, Predictor
-from sammed3d_nb.session.objects import Result, SegmentedObject
-from sammed3d_nb.session.session import Session
-from sammed3d_nb.spaces import Trace
+from sammed3d_nb.imaging.writers import check_not_source
+from sammed3d_nb.segmenters.segmenter import Engine
+from sammed3d_nb.session import codec, version1
+from sammed3d_nb.session.steps import History
 from sammed3d_nb.version import __version__
 
-if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
-
 FORMAT = "sammed3d-nb session"
-VERSION = 1
+VERSION = 2
+SUFFIX = ".sammed3d.json"
+OPTIONS = ("grow", "adapt", "overlap")
+END = "\n]}\n"
+LARGEST = 2**31
+"""Bytes of a record that is opened at most."""
+DAMAGE = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, UserError,
+    zlib.error,
+)  # fmt: skip
+"""What a damaged file can raise where its fields are read."""
 _File = tuple[str | None, str | None]  # path and SHA-256, None for a network that never was in a file
-_PARTS = {"volume": dict, "model": dict, "options": dict, "objects": list, "current": str}
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """How one object came out when its clicks were run again.
-
-    Attributes:
-        name: The object.
-        same: Whether every voxel of the mask is the same.
-        dice: Overlap of both masks, 1 when they are the same.
-        note: A sentence if the mask was made with another model than the one that it was replayed with, else "".
-    """
-
-    name: str
-    same: bool
-    dice: float
-    note: str = ""
-
-
-def save(session: Session, path: Path) -> Path:
-    """Write the session to `path`, whole or not at all."""
-    model, volume = session.model, session.volume
-    fields = {
+def text_of(history: History, volume: Volume, model: Engine, options: dict[str, bool]) -> str:
+    """The whole record of a session."""
+    undone = list(history.future)
+    begin = History(history.state, volume.size)
+    begin.past, begin.future = list(history.past), []
+    while begin.past:
+        begin.undo()
+    lines = [codec.of_state(begin.state)]
+    for step in [*history.past, *reversed(undone)]:
+        begin.run(step)
+        lines.append(codec.of_step(step, begin.state))
+    lines += [{"undo": True}] * len(undone)
+    lines.append({"select": history.state.selected})
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "software": __version__,
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "volume": {
-            "name": volume.name,
-            "path": None if volume.path is None else str(volume.path.absolute()),
-            "series": volume.series,
-            "fingerprint": volume.fingerprint,
-            "size": volume.size,
-            "spacing": volume.spacing,
-            "origin": volume.origin,
-            "direction": np.ravel(volume.direction).tolist(),
-        },
-        "model": {
-            "name": model.spec.name,
-            "architecture": model.spec.architecture,
-            "sha256": model.spec.sha256,
-            "source": model.spec.source,
-            "files": [{"path": str(file.path), "sha256": file.sha256} for file in model.files],
-        },
-        "options": {"grow": session.grow, "adapt": session.adapt},
-        "current": session.current.name,
-        "objects": [_described(item) for item in session.objects],
+        "volume": _of_volume(volume),
+        "model": _of_model(model),
+        "options": options,
     }
-    return _write(path, json.dumps(fields, indent=1))
+    return json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(map(json.dumps, lines)) + END
+
+
+def write(path: Path, text: str, *, source: Path | None = None) -> Path:
+    """Write a record, whole or not at all; never over the image that it was made on."""
+    try:
+        check_not_source(path, source)
+        return atomic.write_bytes(path, text.encode())
+    except VolumeError as error:
+        raise RecordError(str(error)) from error
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write to."
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The fields of a record.
+    """The fields of a record; its steps are checked by `history_of`.
+
+    Returns:
+        ``volume``, ``model``, ``options`` (the known ones), ``version``, the lines ``steps`` (or ``objects`` for
+        version 1), and ``whole``: whether the file ends as it should.
 
     Raises:
         RecordError: The file is missing or no record that this version reads.
     """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecordError(f"There is no record {path}; check the path.") from error
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path.name} is not a saved session; expected the JSON file that “Save” writes.") from error
+    fields, whole = _parsed(path)
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise RecordError(f"{path.name} is not a saved session; expected the JSON file that “Save” writes.")
-    if fields.get("version") != VERSION:
+        raise _no_record(path)
+    version = fields.get("version")
+    if version not in (1, VERSION):
         raise RecordError(
-            f"{path.name} has record version {fields.get('version')}, this program reads {VERSION}; "
-            f"use sammed3d-nb {fields.get('software', 'of that time')} for it."
+            f"{path.name} has record version {version!r:.40}, this program reads 1 and {VERSION}; use sammed3d-nb "
+            f"{fields.get('software', 'of that time')!s:.20} for it."
         )
-    wrong = [name for name, kind in _PARTS.items() if not isinstance(fields.get(name), kind)]
+    parts = {"volume": dict, "model": dict, "options": dict, **version1.PARTS} if version == 1 else {
+        "volume": dict, "model": dict, "options": dict, "steps": list}  # fmt: skip
+    wrong = [name for name, kind in parts.items() if not isinstance(fields.get(name), kind)]
     if wrong:
         raise RecordError(f"{path.name} is damaged (no {', '.join(wrong)}); take an older copy of it.")
     if not _told(fields["volume"], "path", "name", "series") or not _told_model(fields["model"]):
         raise RecordError(f"{path.name} is damaged (its volume or model is no text); take an older copy of it.")
-    return fields
+    options = {name: value for name, value in fields["options"].items() if name in OPTIONS}
+    if not all(isinstance(value, bool) for value in options.values()):
+        raise RecordError(f"{path.name} is damaged (an option is no yes or no); take an older copy of it.")
+    return {**fields, "options": options, "whole": whole and version == VERSION}
+
+
+def history_of(fields: dict[str, Any], volume: Volume, path: Path) -> History:
+    """The objects and steps of a record on the volume that it was made on.
+
+    Args:
+        fields: What `load` returned.
+        volume: The volume.
+        path: The record, for the sentence.
+
+    Raises:
+        RecordError: It is damaged, or was made on another volume.
+    """
+    _check_volume(fields, volume, path)
+    try:
+        if fields["version"] == 1:
+            return History(version1.to_state(fields, volume), volume.size)
+        lines: Sequence[Any] = fields["steps"]
+        history = History(codec.to_state(lines[0], volume), volume.size)
+        for line in lines[1:]:
+            _run(line, history, volume)
+    except DAMAGE as error:
+        raise RecordError(f"{path.name} is damaged ({error!r:.200}); take an older copy of it.") from error
+    return history
+
+
+def _run(line: Any, history: History, volume: Volume) -> None:
+    """Do what a line of the record says."""
+    if "undo" in line:
+        history.undo()
+    elif "redo" in line:
+        history.redo()
+    elif "select" in line:
+        history.select(codec.need(line, "select", int))
+    else:
+        history.run(codec.to_step(line, history.state, volume))
+        codec.check_step(line, history.state)
+
+
+def _parsed(path: Path) -> tuple[Any, bool]:
+    """The file's JSON, and whether it was whole; of one that breaks off, the lines before."""
+    try:
+        if not path.exists():
+            raise RecordError(f"There is no record {path}; check the path.")
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise _no_record(path)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_record(path) from error
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text), True
+    lines = text.split("\n")
+    while len(lines) > 2:  # a crash leaves one broken line, or the end is missing
+        lines.pop()
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads("\n".join(lines).rstrip(",") + END), False
+        if len(lines) < text.count("\n") - 3:
+            break
+    raise _no_record(path)
+
+
+def _no_record(path: Path) -> RecordError:
+    return RecordError(f"{path.name} is not a saved session; expected the JSON file that “Save” writes.")
+
+
+# -- what it was made on and with --------------------------------------------------------------------------------------
+
+
+def _of_volume(volume: Volume) -> dict[str, Any]:
+    return {
+        "name": volume.name,
+        "path": None if volume.path is None else str(volume.path.absolute()),
+        "series": volume.series,
+        "fingerprint": volume.fingerprint,
+        "size": volume.size,
+        "spacing": volume.spacing,
+        "origin": volume.origin,
+        "direction": np.ravel(volume.direction).tolist(),
+    }
+
+
+def _of_model(model: Any) -> dict[str, Any]:
+    return {
+        "name": model.spec.name,
+        "architecture": model.spec.architecture,
+        "sha256": model.spec.sha256,
+        "source": model.spec.source,
+        "files": [{"path": str(file.path), "sha256": file.sha256} for file in model.files],
+    }
 
 
 def _told(part: Any, *names: str) -> bool:
@@ -124,151 +213,11 @@ def _told_model(part: dict[str, Any]) -> bool:
     return named and isinstance(files, list) and all(_told(file, "path", "sha256") for file in files)
 
 
-def resume(session: Session, path: Path) -> Session:
-    """Put the objects of a record into a fresh session on the same volume.
-
-    Raises:
-        RecordError: The file is no record, is damaged, or was made on another volume.
-    """
-    fields = load(path)
-    _check_volume(fields, session.volume, path)
-    try:
-        objects = [_restored(item, session.volume) for item in fields["objects"]]
-        names = [item.name for item in objects]
-        session.restore(objects, names.index(fields["current"]))
-    except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
-        raise RecordError(f"{path.name} is damaged ({error!r}); take an older copy of it.") from error
-    return session
-
-
-def replay(path: Path, *, volume: Volume, model: "Model", other_model: bool = False) -> Iterator[Replayed]:
-    """Run every object's clicks again and compare the masks, one object at a time.
-
-    Args:
-        path: A file that `save` wrote.
-        volume: The volume that it was made on.
-        model: The model that it was made with.
-        other_model: Take another model than that one too.
-
-    Raises:
-        RecordError: The file is no record, is damaged, or was made on another volume or with another model.
-    """
-    if not other_model:
-        _check_model(load(path)["model"], model, path)
-    for item in resume(Session(volume, model), path).objects:
-        again = item.local
-        if item.result is not None:
-            predictor = Predictor(volume, model, grow=item.result.grow, adapt=item.result.adapt)
-            again = predictor.predict(item.clicks).mask.without(item.result.spared)
-        shared = item.local.count - item.local.without(again).count
-        total = item.local.count + again.count
-        made_with = item.result.model if item.result else ("", model.fingerprint)
-        note = "" if made_with[1] == model.fingerprint else f"made with another model file ({made_with[0]})"
-        yield Replayed(item.name, 2 * shared == total, 2 * shared / total if total else 1.0, note)
-
-
-def export(session: Session, path: Path) -> Path:
-    """Write the label map and, beside it, a JSON file that names the labels."""
-    labels = session.labels
-    session.volume.write_mask(labels, path)
-    counts = np.bincount(labels.ravel(), minlength=len(session.objects) + 1)
-    voxel_ml = float(np.prod(session.volume.spacing)) / 1000
-    names = {
-        str(number): {"name": item.name, "colour": item.colour, "volume_ml": round(counts[number] * voxel_ml, 3)}
-        for number, item in enumerate(session.objects, start=1)
-    }
-    _write(
-        path.with_name(path.name.removesuffix(".gz").rsplit(".", 1)[0] + ".labels.json"), json.dumps(names, indent=1)
-    )
-    return path
-
-
-def _described(item: SegmentedObject) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "colour": item.colour,
-        "locked": item.locked,
-        "visible": item.visible,
-        "clicks": [{"ijk": click.ijk, "positive": click.positive} for click in item.clicks],
-        "mask": _packed(item.local),
-        "result": None if item.result is None else _described_result(item.result),
-    }
-
-
-def _described_result(result: Result) -> dict[str, Any]:
-    cubes = [{"affine": cube.affine.tolist(), "size": cube.size} for cube in result.cubes]
-    return {
-        "trace": result.trace.to_dict(),
-        "distance_mm": None if math.isinf(result.distance_mm) else result.distance_mm,
-        "quality": result.quality,
-        "volume_ml": result.volume_ml,
-        "cubes": cubes,
-        "cube": result.cubes.index(result.cube),
-        "model": result.model,
-        "grow": result.grow,
-        "adapt": result.adapt,
-        "spared": _packed(result.spared),
-    }
-
-
-def _restored(fields: dict[str, Any], volume: Volume) -> SegmentedObject:
-    local = _unpacked(fields["mask"], volume)
-    clicks = tuple(Click(triple(click["ijk"]), bool(click["positive"])) for click in fields["clicks"])
-    item = SegmentedObject(
-        name=fields["name"],
-        colour=fields["colour"],
-        local=local,
-        locked=fields["locked"],
-        visible=fields["visible"],
-        clicks=clicks,
-    )
-    saved = fields["result"]
-    if saved is None:
-        return item
-    cubes = tuple(Cube(cube["affine"], size=cube["size"]) for cube in saved["cubes"])
-    result = Result(
-        local=local,
-        trace=Trace.from_dict(saved["trace"]),
-        distance_mm=math.inf if saved["distance_mm"] is None else saved["distance_mm"],
-        quality=saved["quality"],
-        volume_ml=saved["volume_ml"],
-        clicks=clicks,
-        cube=cubes[saved["cube"]],
-        cubes=cubes,
-        seconds={},
-        embedding_reused=False,
-        model=(saved["model"][0], saved["model"][1]),
-        grow=saved["grow"],
-        adapt=saved["adapt"],
-        spared=_unpacked(saved["spared"], volume),
-    )
-    return replace(item, result=result)
-
-
-def _packed(mask: LocalMask) -> dict[str, Any]:
-    values = mask.values
-    return {
-        "start": mask.region.start,
-        "size": mask.region.size,
-        "bits": base64.b64encode(zlib.compress(np.packbits(values).tobytes())).decode(),
-        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
-    }
-
-
-def _unpacked(fields: dict[str, Any], volume: Volume) -> LocalMask:
-    region = Region(triple(fields["start"]), triple(fields["size"]))
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(fields["bits"])), dtype=np.uint8)
-    values = np.unpackbits(bits, count=int(np.prod(region.size))).reshape(region.shape)
-    if hashlib.sha256(values.tobytes()).hexdigest() != fields["sha256"]:
-        raise ValueError("a mask does not match its checksum")
-    return LocalMask(values, region, volume.size)
-
-
 def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
-    made_on = fields.get("volume", {})
+    made_on = fields["volume"]
     if made_on.get("fingerprint") != volume.fingerprint:
         raise RecordError(
-            f"{path.name} was made on {made_on.get('name')} of size {tuple(made_on.get('size', ()))}, but "
+            f"{path.name} was made on {made_on.get('name')!s:.200} of size {made_on.get('size')!s:.60}, but "
             f"{volume.name} of size {volume.size} has other voxels or geometry; open the volume that it was made on."
         )
 
@@ -280,7 +229,12 @@ def files_of(made_with: dict[str, Any]) -> list[_File]:
     return [(file.get("path"), file.get("sha256")) for file in files]
 
 
-def _check_model(made_with: dict[str, Any], model: "Model", path: Path) -> None:
+def check_model(made_with: dict[str, Any], model: Any, path: Path) -> None:
+    """Refuse another model than the one that a record was made with.
+
+    Raises:
+        RecordError: Names both.
+    """
     spec, needed = model.spec, files_of(made_with)
     present: list[_File] = [(str(file.path), file.sha256) for file in model.files]
     present = present or [(spec.source, spec.sha256)]
@@ -297,18 +251,3 @@ def _named(name: str | None, files: Sequence[_File]) -> str:
     """A model with its files, e.g. ``FastSAM3D (student.pth, SHA-256 0123456789ab… + turbo.pth, SHA-256 …)``."""
     told = " + ".join(f"{Path(path).name}, SHA-256 {sha[:12]}…" for path, sha in files if path and sha)
     return f"{name or 'a model'} ({told})" if told else name or "an unnamed model"
-
-
-def _write(path: Path, text: str) -> Path:
-    """Write beside `path` first, so that a crash or a full disk leaves the old file whole."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise RecordError(
-            f"{path} cannot be written ({error.strerror}); make room or choose a folder that you may write to."
-        ) from error
-    return path

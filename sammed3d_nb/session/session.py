@@ -1,130 +1,88 @@
-"""A session: one volume, one model, named objects, clicks, and a history in which nothing is lost."""
+"""A session: one volume, one model, named objects, what has been said about them, and a history that loses nothing."""
 
-import re
-import shutil
-import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from sammed3d_nb.errors import ClickError, UserError
-from sammed3d_nb.imaging.region import Index, LocalMask, triple
+from sammed3d_nb.errors import ClickError, PromptError
+from sammed3d_nb.imaging.label_maps import read_label_map
+from sammed3d_nb.imaging.packed import PackedMask
+from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.cube import Cube
-from sammed3d_nb.segmenters.predictor import Click, Prediction, Predictor
-from sammed3d_nb.session.history import History
-from sammed3d_nb.session.objects import COLOURS, Result, SegmentedObject, State
+from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
+from sammed3d_nb.segmenters.segmenter import Engine, Options
+from sammed3d_nb.session import record
+from sammed3d_nb.session.autosave import Autosave
+from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
+from sammed3d_nb.session.export import label_map, write_export
+from sammed3d_nb.session.making import Maker
+from sammed3d_nb.session.objects import Result, SegmentedObject, free_colour
+from sammed3d_nb.session.statistics import Measured, measured
+from sammed3d_nb.session.table import ObjectTable
 from sammed3d_nb.spaces import Trace, Transform
 
-if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
 
-
-class Session:
+class Session(ObjectTable):
     """Interactive segmentation of one volume with one model.
 
     Args:
-        volume: The volume; nothing is computed before the first click.
+        volume: The volume; nothing is computed before the first prompt.
         model: The model.
         grow: Whether to ask neighbouring cubes when a mask touches a face of its cube.
         adapt: Whether to choose finer or coarser cubes by the mask's size, for networks trained on several.
+        overlap: Whether objects may share voxels; see also `allow_overlap`.
         autosave: Where to save the session after every change; see `save`. A file that is there already is kept
             beside it as ``….bak``. When saving fails, `autosave_error` says why; the change itself stands.
+        take_over: Take the autosave from another session that has it open; that one goes on under another name.
 
-    All methods may be called from any thread; one change runs at a time.
+    All methods may be called from any thread; one change runs at a time. `close` lets go of the autosave's lock; so
+    does the end of the session's life.
+
+    Raises:
+        RecordInUse: Another session has the autosave open.
     """
 
     def __init__(
         self,
         volume: Volume,
-        model: "Model",
+        model: Engine,
         *,
         grow: bool = True,
         adapt: bool = True,
+        overlap: bool = False,
         autosave: str | Path | None = None,
+        take_over: bool = False,
     ) -> None:
-        self.volume = volume
-        self.autosave = None if autosave is None else Path(autosave)
-        self.autosave_error: str | None = None
-        self._autosaved = False
-        self._predictor = Predictor(volume, model, grow=grow, adapt=adapt)
-        self._lock = threading.RLock()
-        self._history = History(State((SegmentedObject("object 1", COLOURS[0], LocalMask.empty(volume.size)),), 0))
+        super().__init__(volume)
+        self.grow = grow
+        self.adapt = adapt
+        self.overlap = overlap
+        self._maker = Maker(volume, model)
+        self._saver = None if autosave is None else Autosave(Path(autosave), take_over=take_over)
+        if self._saver is not None:
+            weakref.finalize(self, self._saver.close)
 
     # -- what there is -----------------------------------------------------------------------------------------
 
     @property
-    def model(self) -> "Model":
+    def model(self) -> Any:
         """The model that answers."""
-        return self._predictor.model
-
-    @property
-    def grow(self) -> bool:
-        """Whether neighbouring cubes are asked when a mask touches a face of its cube."""
-        return self._predictor.grow
-
-    @grow.setter
-    def grow(self, on: bool) -> None:
-        self._predictor.grow = on
-
-    @property
-    def adapt(self) -> bool:
-        """Whether finer or coarser cubes are chosen by the mask's size."""
-        return self._predictor.adapt
-
-    @property
-    def objects(self) -> tuple[SegmentedObject, ...]:
-        """All objects, in the order they were made."""
-        return self._history.present.objects
-
-    @property
-    def current(self) -> SegmentedObject:
-        """The object that clicks go to."""
-        state = self._history.present
-        return state.objects[state.current]
-
-    @property
-    def result(self) -> Result | None:
-        """The answer to the current object's last click."""
-        return self.current.result
-
-    @property
-    def clicks(self) -> tuple[Click, ...]:
-        """The current object's clicks."""
-        return self.current.clicks
-
-    @property
-    def mask(self) -> NDArray[np.uint8]:
-        """uint8 (z, y, x), 1 inside the current object."""
-        return self.current.mask
+        return self._maker.engine
 
     @property
     def labels(self) -> NDArray[np.uint16]:
         """uint16 (z, y, x): n in the n-th object, else 0; where objects overlap a locked one wins, else the later."""
-        labels = np.zeros(self.volume.size[::-1], dtype=np.uint16)
-        numbered = list(enumerate(self.objects, start=1))
-        for number, item in sorted(numbered, key=lambda entry: entry[1].locked):
-            labels[item.local.region.slices][item.local.values > 0] = number
-        return labels
+        return label_map(self.objects, self.volume).astype(np.uint16, copy=False)
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to undo."""
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is an undone step to do again."""
-        return self._history.can_redo
-
-    # -- clicks ------------------------------------------------------------------------------------------------
+    # -- prompts -----------------------------------------------------------------------------------------------
 
     def click(self, ijk: Sequence[float], positive: bool = True, *, approach: Sequence[Transform] = ()) -> Result:
-        """Click on a voxel for the current object and predict its mask.
+        """Click on a voxel for the current object and predict its mask: ``add(Point(ijk, positive))``.
 
         Args:
             ijk: The voxel (i, j, k), whole numbers.
@@ -132,262 +90,311 @@ class Session:
             approach: The transforms that led to ``array``, e.g. ``canvas → plane → array``, for the trace.
 
         Raises:
-            ClickError: The voxel lies outside the volume, the object is locked, or a negative click comes first.
+            ClickError: The voxel lies outside the volume or in another object, the object is locked, or a negative
+                click comes first.
         """
-        with self._lock:
-            voxel = self._checked(ijk)
-            item = self._unlocked(self.current)
-            if not positive and not item.clicks:
-                raise ClickError(
-                    f"A negative click removes from a mask and “{item.name}” has none yet; click inside it first."
-                )
-            clicks = (*item.clicks, Click(voxel, positive))
-            updated = self._predicted(item, clicks, self._warm(item), approach)
-            assert updated.result is not None
-            self._replace_current(updated)
-            return updated.result
+        return self.add(Point(tuple(ijk), positive), approach=approach)  # type: ignore[arg-type]
 
-    def preview(self, ijk: Sequence[float], *, approach: Sequence[Transform] = ()) -> Trace:
+    def add(self, prompt: Prompt, *, approach: Sequence[Transform] = ()) -> Result:
+        """Say something about the current object and predict its mask.
+
+        Args:
+            prompt: A `Point`, `Box`, `Scribble`, `Lasso` or `StartMask`.
+            approach: As in `click`.
+
+        Returns:
+            The answer; its `notes` are sentences that the user should read.
+
+        Raises:
+            PromptError: The prompt reaches outside the volume, the model refuses its kind, it takes from a mask that
+                is not there, or the object is locked.
+            ClickError: It names a voxel that belongs to another object.
+        """
+        if not isinstance(prompt, Prompt):
+            raise PromptError(f"{type(prompt).__name__} is no prompt; give a Point, Box, Scribble, Lasso or StartMask.")
+        with self._lock:
+            prompt.check(self.volume)
+            item = self._unlocked(self.current)
+            if self.model.prompts.get(prompt.kind) == "refused":
+                known = ", ".join(kind for kind, how in self.model.prompts.items() if how != "refused")
+                raise PromptError(f"{self.model.spec.name} takes no {prompt.kind}; it takes {known}.")
+            if not prompt.positive and not item.local.count:
+                raise ClickError(
+                    f"A negative {prompt.gesture} removes from a mask and “{item.name}” has none yet; "
+                    "say first where it is."
+                )
+            others = self._others(item)
+            self._refuse_others_voxels(prompt, others)
+            said = self._maker.say(item, prompt, self._options, (other.local for other in others), approach)
+            said = self._with_notes(said, others)
+            assert said.said is not None
+            self._replace(said, f"{prompt.gesture} {said.said.number} of {item.name}")
+            result = said.result
+            assert result is not None
+            return result
+
+    def preview(self, ijk: ArrayLike, *, approach: Sequence[Transform] = ()) -> Trace:
         """The trace that a click at a voxel would have; nothing is predicted or changed.
 
         Args:
             ijk: The voxel (i, j, k); may be fractional and outside the volume.
             approach: As in `click`.
         """
-        point = np.asarray(ijk, dtype=np.float64)
-        return self._trace(self._predictor.cube_for(point, self.current.prediction), point, approach)
+        return self._maker.trace(self.current, np.asarray(ijk, dtype=np.float64), self._options, approach)
 
     def prepare(self, ijk: Sequence[float]) -> None:
-        """Encode ahead what a positive click at a voxel would need; meant for a background thread.
+        """Compute ahead what a positive click at a voxel would need; meant for a background thread.
 
         Raises:
             ClickError: The voxel lies outside the volume.
         """
-        item, click = self.current, Click(self._checked(ijk))
-        if item.prediction is not None or not item.clicks:
-            self._predictor.prepare((*item.clicks, click), item.prediction)
+        point = Point(tuple(ijk))  # type: ignore[arg-type]
+        point.check(self.volume)
+        self._maker.prepare(self.current, point, self._options)
 
-    def undo(self) -> Result | None:
-        """Take back the last change; returns the current object's result then. Without one, nothing happens."""
-        with self._lock:
-            if self.can_undo:
-                self._history.undo()
-                self._save_change()
-            return self.result
+    # -- edits -------------------------------------------------------------------------------------------------
 
-    def redo(self) -> Result | None:
-        """Do again what was undone; returns the current object's result then. Without one, nothing happens."""
-        with self._lock:
-            if self.can_redo:
-                self._history.redo()
-                self._save_change()
-            return self.result
+    def paint(
+        self,
+        voxels: "ArrayLike | LocalMask",
+        add: bool = True,
+        *,
+        lower: float | None = None,
+        upper: float | None = None,
+    ) -> LocalMask:
+        """Set voxels of the current object by hand; later prompts leave them as they are.
 
-    def reset(self) -> None:
-        """Forget the current object's clicks and mask (which can be undone)."""
-        with self._lock:
-            if self._unlocked(self.current).clicks:
-                self._replace_current(
-                    replace(
-                        self.current, clicks=(), local=LocalMask.empty(self.volume.size), result=None, prediction=None
-                    )
-                )
+        Args:
+            voxels: (N, 3) voxels (i, j, k), or a mask (z, y, x) over the whole volume, or a `LocalMask`.
+            add: True: they belong to the object; False: they do not.
+            lower: Only voxels of at least this intensity.
+            upper: Only voxels of at most this intensity.
 
-    # -- objects -----------------------------------------------------------------------------------------------
-
-    def new_object(self, name: str | None = None) -> SegmentedObject:
-        """Add an object and make it the current one.
+        Returns:
+            What was left to other objects.
 
         Raises:
-            UserError: There is one of this name, or it is empty.
+            PromptError: The voxels are none or lie outside the volume, or the object is locked.
         """
         with self._lock:
-            item = self._fresh(self._history.present.free_name(name))
-            self._commit(State((*self.objects, item), len(self.objects)))
-            return item
+            where = within_range(voxels_of(voxels, self.volume), self.volume, lower, upper)
+            if not where.count:
+                raise PromptError("There is no voxel to paint: none was given, or none lies in the intensity range.")
+            return self._edit(Paint(PackedMask.of(where), add))
 
-    def select(self, name: str) -> SegmentedObject:
-        """Make an object the current one (no step of the history)."""
+    def apply(self, operation: str, **options: Any) -> LocalMask:
+        """Change the current object's mask as a whole.
+
+        Args:
+            operation: "largest component", "keep clicked" (the parts with a positive click), "fill holes", "smooth",
+                "grow", "shrink", "threshold" or "interpolate slices".
+            options: By operation: ``axis`` ("i", "j" or "k": slice by slice across it; fill holes, interpolate
+                slices), ``sigma_mm`` (smooth), ``mm`` (grow, shrink), ``lower`` and ``upper`` (threshold, grow: image
+                intensities, e.g. HU).
+
+        Returns:
+            What was left to other objects.
+
+        Raises:
+            PromptError: The operation or an option is not known, there is no mask, or the object is locked.
+        """
+        edit = Operation(operation, options)
+        check_operation(edit)
         with self._lock:
-            state = self._history.present
-            self._history.present = replace(state, current=state.index(name))
-            return self.current
+            return self._edit(edit)
 
-    def rename(self, name: str, new: str) -> None:
-        """Give an object another name."""
+    def reset(self) -> None:
+        """Forget the current object's prompts, edits and mask (which can be undone)."""
         with self._lock:
-            self._change(name, name=new if new == name else self._history.present.free_name(new))
+            item = self._unlocked(self.current)
+            if item.said is not None or item.local.count:
+                empty = SegmentedObject.empty(item.key, item.name, item.colour, self.volume.size)
+                self._replace(
+                    replace(item, local=empty.local, fixed=empty.fixed, edited=empty.edited, said=None),
+                    f"clear {item.name}",
+                )
 
-    def recolour(self, name: str, colour: str) -> None:
-        """Give an object another colour, ``#rrggbb``."""
-        if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
-            raise UserError(f"“{colour}” is no colour; expected #rrggbb, e.g. {COLOURS[0]}.")
-        self._change(name, colour=colour)
+    # -- other masks and models --------------------------------------------------------------------------------
 
-    def lock(self, name: str, on: bool = True) -> None:
-        """Lock an object: later objects leave its voxels alone and clicks on it are refused."""
-        self._change(name, locked=on)
+    def load_masks(self, path: str | Path) -> tuple[SegmentedObject, ...]:
+        """Add the objects of a label map, a .seg.nrrd or a DICOM-SEG, with their names and colours, to go on from.
 
-    def show(self, name: str, on: bool = True) -> None:
-        """Show or hide an object."""
-        self._change(name, visible=on)
+        A name that an object has already gets a number behind it.
 
-    def remove(self, name: str) -> None:
-        """Remove an object (which can be undone); the last one leaves an empty object behind."""
+        Raises:
+            UserError: The file is none of these, holds no object, or lies on another place than the volume.
+        """
+        found = read_label_map(Path(path), self.volume)
         with self._lock:
-            state = self._history.present
-            index = state.index(name)
-            self._unlocked(self.objects[index])
-            left = self.objects[:index] + self.objects[index + 1 :] or (self._fresh("object 1"),)
-            current = state.current - (index < state.current)
-            self._commit(State(left, min(current, len(left) - 1)))
+            made: list[SegmentedObject] = []
+            for name, colour, mask in found:
+                listed = (*self.objects, *made)
+                taken = {item.name for item in listed}
+                free = next(n for n in _numbered(name) if n not in taken)
+                item = SegmentedObject.empty(self._new_key(), free, colour or free_colour(listed), self.volume.size)
+                others = [other.local for other in listed if not self._may_share(item, other)]
+                made.append(self._maker.say(item, StartMask(mask), self._options, others))
+            keys = [item.key for item in made]
+            what = f"load {len(made)} object{'s' if len(made) > 1 else ''} of {Path(path).name}"
+            self._commit(what, {item.key: item for item in made}, added=keys, select=keys[0])
+            return tuple(made)
 
-    def set_model(self, model: "Model") -> None:
-        """Change the model; clicks are kept and predicted again, but for locked objects, which stay as they are.
+    def set_model(self, model: Engine) -> None:
+        """Change the model; everything said is kept and said to it again, but for locked objects, which stay.
 
         When that fails, model and masks stay as they were.
         """
         with self._lock:
-            before = self._predictor
-            self._predictor = Predictor(self.volume, model, grow=before.grow, adapt=before.adapt)
-            try:
-                objects = [
-                    self._predicted(item, item.clicks, None) if item.clicks and not item.locked else item
-                    for item in self.objects
-                ]
-            except BaseException:
-                self._predictor = before
-                raise
-            self._history.cool()  # those logits are another network's
-            self._commit(replace(self._history.present, objects=tuple(objects)))
+            maker = Maker(self.volume, model)
+            remade: dict[int, SegmentedObject] = {}
+            left = [item for item in self.objects if item.locked or item.said is None]
+            for item in self.objects:
+                if item.said is not None and not item.locked:
+                    others = [other.local for other in left if not self._may_share(item, other)]
+                    remade[item.key] = maker.remake(item, others)
+                    left.append(remade[item.key])
+            self._maker = maker
+            self._commit(f"model {model.spec.name}", remade)
+
+    def measure(self) -> list[Measured]:
+        """Volume, intensities, extents, prompts and seconds of work of every object."""
+        with self._lock:
+            return measured(self.objects, self.volume, self.steps)
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> Path:
-        """Save clicks, masks and what they were made with as one JSON file, whole or not at all; see `record`."""
-        from sammed3d_nb.session import record
+    @property
+    def autosave(self) -> Path | None:
+        """Where the session is saved after every change."""
+        return None if self._saver is None else self._saver.path
 
+    @property
+    def autosave_error(self) -> str | None:
+        """Why the last automatic save failed, or what else the user should know of it."""
+        return None if self._saver is None else self._saver.error
+
+    @autosave_error.setter
+    def autosave_error(self, sentence: str | None) -> None:
+        if self._saver is not None:
+            self._saver.error = sentence
+
+    def save(self, path: str | Path) -> Path:
+        """Save everything as one JSON file, whole or not at all; see `record`.
+
+        Raises:
+            RecordError: It cannot be written there, or the volume's own file would be overwritten.
+        """
         with self._lock:
-            saved = record.save(self, Path(path))
-            if saved == self.autosave:
-                self._autosaved, self.autosave_error = True, None
+            saved = Path(path)
+            if self._saver is not None and saved == self._saver.path:
+                self._saver.rewrite(self._text)
+            else:
+                record.write(saved, self._text(), source=self.volume.path)
             return saved
 
     @classmethod
-    def resume(cls, path: str | Path, *, volume: Volume, model: "Model", **options: Any) -> "Session":
-        """Go on with a saved session.
+    def resume(cls, path: str | Path, *, volume: Volume, model: Engine, **options: Any) -> "Session":
+        """Go on with a saved session, its undo history included.
 
         Args:
             path: A file that `save` wrote.
             volume: The volume that it was made on.
             model: The model that answers from now on.
-            options: As for `Session`; `grow` and `adapt` are as they were saved unless given.
+            options: As for `Session`; `grow`, `adapt` and `overlap` are as they were saved unless given.
 
         Raises:
             RecordError: The file is no such record, or was made on another volume.
+            RecordInUse: Another session has the autosave open.
         """
-        from sammed3d_nb.session import record
+        path = Path(path)
+        loaded = record.load(path)
+        history = record.history_of(loaded, volume, path)
+        session = cls(volume, model, **{**loaded["options"], **options})
+        session._history = history
+        session._keys = 1 + max([*history.state.objects, *(key for step in history.past for key in step.changes)])
+        if session._saver is not None:
+            session._saver.goes_on_from(path, whole=loaded["whole"])
+        return session
 
-        return record.resume(cls(volume, model, **{**record.load(Path(path))["options"], **options}), Path(path))
-
-    def export(self, path: str | Path) -> Path:
-        """Write all objects as one label map with the volume's geometry, and their names beside it.
+    def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write all objects as one label map with the volume's geometry, and their names.
 
         Args:
             path: NIfTI, NRRD or MetaImage by its suffix. Labels are 1, 2, … in the order of `objects`; a JSON file of
-                the same name lists them.
-        """
-        from sammed3d_nb.session import record
+                the same name lists them. Objects that share voxels with earlier ones go to further files,
+                ``….layer2.nii.gz``, under their own numbers.
+            overwrite: Whether a file that is there may be replaced.
 
+        Raises:
+            UserError: There is no mask, or a file is there already, or cannot be written.
+        """
         with self._lock:
-            return record.export(self, Path(path))
+            return write_export(self.objects, self.volume, Path(path), overwrite=overwrite)
+
+    def close(self) -> None:
+        """Let go of the autosave, so that others may open it; nobody is called after changes any more."""
+        self._observers.clear()
+        if self._saver is not None:
+            self._saver.close()
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def restore(self, objects: Sequence[SegmentedObject], current: int) -> None:
-        """Take over the objects of a record, with an empty history."""
-        with self._lock:
-            self._history = History(State(tuple(objects), current))
+    def _keep(self, line: dict[str, Any]) -> None:
+        if self._saver is not None:
+            self._saver.append(line, self._text)
 
-    def _checked(self, ijk: Sequence[float]) -> Index:
-        try:
-            point = np.asarray(ijk, dtype=np.float64)
-        except (TypeError, ValueError):
-            point = np.empty(0)
-        if point.shape != (3,) or not np.isfinite(point).all() or not np.array_equal(point, np.rint(point)):
-            raise ClickError(f"A click needs three whole numbers (i, j, k), got {np.ravel(ijk).tolist()}.")
-        voxel = triple(point)
-        if not self.volume.contains(voxel):
-            last = triple(np.subtract(self.volume.size, 1))
-            raise ClickError(f"Voxel {voxel} lies outside the volume; choose one between (0, 0, 0) and {last}.")
-        return voxel
+    @property
+    def _options(self) -> Options:
+        return Options(grow=self.grow, adapt=self.adapt)
 
-    def _warm(self, item: SegmentedObject) -> Prediction | None:
-        """The object's prediction with its logits, computed again where they were let go."""
-        return item.prediction or (self._predictor.predict(item.clicks) if item.clicks else None)
-
-    def _predicted(
-        self,
-        item: SegmentedObject,
-        clicks: tuple[Click, ...],
-        before: Prediction | None,
-        approach: Sequence[Transform] = (),
-    ) -> SegmentedObject:
-        prediction = self._predictor.predict(clicks, before)
-        local = prediction.mask
-        for other in self.objects:
-            if other.locked and other.name != item.name:
-                local = local.without(other.local)
-        result = Result(
-            local=local,
-            trace=self._trace(prediction.cube, clicks[-1].ijk, approach),
-            distance_mm=local.distance_mm(clicks[-1].ijk, self.volume.spacing),
-            quality=prediction.quality,
-            volume_ml=local.volume_ml(self.volume.spacing),
-            clicks=clicks,
-            cube=prediction.cube,
-            cubes=tuple(piece.cube for piece in prediction.pieces),
-            seconds=prediction.seconds,
-            embedding_reused=prediction.embedding_reused,
-            model=(self.model.spec.name, self.model.fingerprint),
-            grow=self.grow,
-            adapt=self.adapt,
-            spared=prediction.mask.without(local),
+    def _text(self) -> str:
+        return record.text_of(
+            self._history, self.volume, self.model, {"grow": self.grow, "adapt": self.adapt, "overlap": self.overlap}
         )
-        return replace(item, clicks=clicks, local=local, result=result, prediction=prediction)
 
-    def _trace(self, cube: Cube, point: Any, approach: Sequence[Transform]) -> Trace:
-        chain = cube.chain(self.volume, grid=self.model.spec.grid_size)
-        return chain.preceded_by(*approach).trace(point, "voxel")
+    def _may_share(self, item: SegmentedObject, other: SegmentedObject) -> bool:
+        return not other.locked and (self.overlap or item.overlaps or other.overlaps)
 
-    def _change(self, which: str, **fields: Any) -> None:
-        with self._lock:
-            state = self._history.present
-            index = state.index(which)
-            self._commit(state.having(index, replace(state.objects[index], **fields)))
+    def _others(self, item: SegmentedObject) -> list[SegmentedObject]:
+        """The objects whose voxels this one must leave alone."""
+        others = (other for other in self.objects if other.key != item.key and other.local.count)
+        return [other for other in others if not self._may_share(item, other)]
 
-    def _replace_current(self, item: SegmentedObject) -> None:
-        state = self._history.present
-        self._commit(state.having(state.current, item))
-
-    def _commit(self, state: State) -> None:
-        self._history.commit(state)
-        self._save_change()
-
-    def _save_change(self) -> None:
-        if self.autosave is None:
+    def _refuse_others_voxels(self, prompt: Prompt, others: Iterable[SegmentedObject]) -> None:
+        if not (isinstance(prompt, Point) and prompt.positive):
             return
-        try:
-            if not self._autosaved and self.autosave.exists():  # another session's: nothing is lost
-                shutil.copy2(self.autosave, self.autosave.with_name(f"{self.autosave.name}.bak"))
-            self.save(self.autosave)
-        except (OSError, UserError) as error:  # the change itself has worked
-            self.autosave_error = str(error)
+        for other in others:
+            if prompt.ijk in other.local:
+                way = "unlock it" if other.locked else "allow overlap, or erase it there"
+                state = "locked " if other.locked else ""
+                raise ClickError(f"Voxel {prompt.ijk} belongs to the {state}“{other.name}”; {way}, or click elsewhere.")
 
-    def _unlocked(self, item: SegmentedObject) -> SegmentedObject:
-        if item.locked:
-            raise ClickError(f"“{item.name}” is locked; unlock it or choose another object.")
-        return item
+    def _with_notes(self, item: SegmentedObject, others: Sequence[SegmentedObject]) -> SegmentedObject:
+        """The object, whose last answer also says what was left to others."""
+        said = item.said
+        assert said is not None
+        assert said.told is not None
+        if not said.spared.data:
+            return item
+        spared = said.spared.unpack(self.volume.size)
+        owners = [f"“{other.name}”" for other in others if (spared & other.local).count]
+        amount = spared.volume_ml(self.volume.spacing)
+        note = f"{amount:.3g} mL were left to {', '.join(owners)}, whose they are."
+        return replace(item, said=replace(said, told=replace(said.told, notes=(*said.told.notes, note))))
 
-    def _fresh(self, name: str) -> SegmentedObject:
-        return SegmentedObject(name, self._history.present.free_colour, LocalMask.empty(self.volume.size))
+    def _edit(self, edit: Edit) -> LocalMask:
+        item = self._unlocked(self.current)
+        after = self._maker.say(item, edit, self._options, (other.local for other in self._others(item)))
+        assert after.said is not None
+        spared = after.said.spared.unpack(self.volume.size)
+        self._replace(after, f"{edit} {after.said.number} of {item.name}")
+        return spared
+
+
+def _numbered(name: str) -> Iterable[str]:
+    """A name, then with 2, 3, … behind it."""
+    yield name
+    number = 2
+    while True:
+        yield f"{name} {number}"
+        number += 1

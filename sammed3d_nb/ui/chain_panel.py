@@ -8,7 +8,10 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
+from sammed3d_nb.models.model import Model
+from sammed3d_nb.session.objects import Result
 from sammed3d_nb.spaces import Trace, TransformChain
+from sammed3d_nb.ui.describe import described
 from sammed3d_nb.ui.view import Pointer
 
 _AXES = {
@@ -44,6 +47,20 @@ class ClickPath:
     distance_mm: float | None = None
     cube: str = ""
     network: str = ""
+
+    @classmethod
+    def of(cls, result: Result, pointer: Pointer | None, model: Model) -> "ClickPath":
+        """The way of the click that a result answers; `pointer` is the mouse at that click, None for one by code."""
+        cells, cube = model.spec.grid_size, result.cube
+        more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
+        return cls(
+            result.trace,
+            positive=result.prompts[-1].positive,
+            pointer=pointer,
+            distance_mm=result.distance_mm,
+            cube="" if cube is None else f"{cube.size}³ × {cube.spacing:.3g} mm → {cells}³ cells{more}",
+            network=described(model),
+        )
 
     @property
     def view(self) -> str:

@@ -10,3 +10,5 @@ def close_tree(widget: Any) -> None:
     for owned in (widget.layout, getattr(widget, "style", None), widget):
         if owned is not None:
             owned.close()
+    if hasattr(widget, "children"):
+        widget.children = ()  # a notebook keeps what a cell has shown: let that hold nothing more

@@ -1,16 +1,7 @@
-"""What the app says of clicks, objects and sessions."""
+"""What the app says of models, objects and sessions."""
 
-from typing import TYPE_CHECKING
-
-from sammed3d_nb.session.objects import Result, SegmentedObject
+from sammed3d_nb.models.model import Model
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.chain_panel import ClickPath
-from sammed3d_nb.ui.models import described
-from sammed3d_nb.ui.objects_panel import readable_ml
-from sammed3d_nb.ui.view import Pointer
-
-if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
 
 
 def greeting(session: Session) -> str:
@@ -19,39 +10,46 @@ def greeting(session: Session) -> str:
     size = " × ".join(str(n) for n in volume.size)
     found = sum(bool(item.local.count) for item in session.objects)
     if found:
-        return f"{volume.name}: {size} voxels, resumed with {found} object{'s' if found > 1 else ''}."
+        return f"{volume.name}: {size} voxels, resumed with {_counted(found, 'object')}."
     return f"{volume.name}: {size} voxels. Click on an organ."
 
 
-def summary(item: SegmentedObject, result: Result | None) -> str:
-    """The state of an object in one line."""
-    if not item.clicks:
+def summary(session: Session) -> str:
+    """The state of the current object in one line."""
+    item, result = session.current, session.result
+    if item.said is None:
         return f"{item.name}: no clicks yet."
-    count = f"{len(item.clicks)} click{'s' if len(item.clicks) > 1 else ''}"
+    prompts, clicks, edits = len(item.prompts), len(item.clicks), len(item.history) - len(item.prompts)
+    done = [_counted(prompts, "click" if clicks == prompts else "prompt")] if prompts else []
+    done += [_counted(edits, "edit")] if edits else []
+    text = f"{item.name}: {readable_ml(item.local.volume_ml(session.volume.spacing))} after {' and '.join(done)}"
     if result is None:
-        return f"{item.name}: {count}."
-    text = f"{item.name}: {readable_ml(result.volume_ml)} after {count}, predicted quality {result.quality:.2f}"
+        return text + "."
+    if result.quality is not None:
+        text += f", predicted quality {result.quality:.2f}"
     if not result.seconds:  # resumed: nothing was computed
         return text + "."
     reused = " (embedding reused)" if result.embedding_reused else ""
     return f"{text}, {sum(result.seconds.values()):.2f} s{reused}."
 
 
-def click_path(result: Result, pointer: Pointer | None, model: "Model") -> ClickPath:
-    """A result as the chain panel shows it; `pointer` is the mouse at the click, None for one made by code."""
-    cells = model.spec.grid_size
-    more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
-    return ClickPath(
-        result.trace,
-        positive=result.clicks[-1].positive,
-        pointer=pointer,
-        distance_mm=result.distance_mm,
-        cube=f"{result.cube.size}³ × {result.cube.spacing:.3g} mm → {cells}³ cells{more}",
-        network=described(model),
-    )
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}"
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
     """``#rrggbb`` as three numbers from 0 to 255."""
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red, green, blue
+
+
+def readable_ml(volume: float) -> str:
+    """Millilitres with three figures."""
+    if not volume:
+        return "–"
+    return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
+
+
+def described(model: Model) -> str:
+    """A loaded model in a few words: name, device, precision and memory."""
+    return f"{model.spec.name}, {model.device} {model.precision}, {model.megabytes:.0f} MB"

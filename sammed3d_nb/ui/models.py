@@ -1,20 +1,75 @@
-"""The menu of models: the default, published ones, files of a folder, and what is loaded."""
+"""The model: loading it when it is first needed, and the menu to choose another one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sammed3d_nb.models import checkpoints, hub
-
-if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
+from sammed3d_nb.models import model as models
+from sammed3d_nb.models.model import Model
+from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.bar import Menu
+from sammed3d_nb.ui.describe import described
+from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.tool import Tool
 
 DEFAULT = "compact"
 GIVEN = "given"
 """Stands for a model that a program handed over; it need not come from a file."""
 
 
-def choices(folder: str | Path | None, chosen: str, loaded: "Model | None") -> Sequence[tuple[str, str]]:
+class Models(Tool):
+    """Loads the model, and changes it.
+
+    Args:
+        stage: What the tools share.
+        model: The model that answers, or what `load_model` takes; None for the default one.
+        folder: Folder with more models for the menu.
+    """
+
+    def __init__(self, stage: Stage, model: Model | str | None, folder: str | Path | None) -> None:
+        self._stage, self._folder = stage, folder
+        self._needed = False  # from then on there is something to choose, also when it could not be loaded
+        self._source = model if isinstance(model, str) else DEFAULT if model is None else GIVEN
+        self.on_loaded: Callable[[], bool] = lambda: False
+        """Called after another model was loaded; True if it has said all that there is to say."""
+        if model is not None and not isinstance(model, str):
+            stage.model, self._needed = model, True
+        self.menu = Menu("Model", stage.guarded(self.choose))
+        self.bar = (self.menu.widget,)
+
+    def load(self) -> Model:
+        """The model that answers, loaded if this is the first time that it is needed."""
+        self._needed = True
+        if self._stage.model is None:
+            self._stage.model = models.load_model(self._source)
+        return self._stage.model
+
+    def choose(self, source: str) -> "Future[None]":
+        """Change the model in the background; all clicks are kept and predicted again.
+
+        Args:
+            source: As `load_model` takes it.
+        """
+
+        def job() -> None:
+            model = models.load_model(source)
+            session = self._stage.session
+            if session is not None:
+                session.set_model(model)
+            self._stage.model, self._source, self._needed = model, source, True
+            if not self.on_loaded():
+                self._stage.tell(session, f"{described(model)} answers now.")
+
+        return self._stage.run(f"Loading {Path(source).name}", job)
+
+    def refresh(self, session: Session | None) -> None:
+        """Show what there is to choose from."""
+        if self._needed:
+            self.menu.fill(choices(self._folder, self._source, self._stage.model), self._source)
+
+
+def choices(folder: str | Path | None, chosen: str, loaded: Model | None) -> Sequence[tuple[str, str]]:
     """What the menu offers, as (label, source for `load_model`).
 
     Args:
@@ -30,8 +85,3 @@ def choices(folder: str | Path | None, chosen: str, loaded: "Model | None") -> S
     if chosen not in found:
         found[chosen] = loaded.spec.name if chosen == GIVEN and loaded is not None else Path(chosen).name
     return [(label, source) for source, label in found.items()]
-
-
-def described(model: "Model") -> str:
-    """A loaded model in a few words: name, device, precision and memory."""
-    return f"{model.spec.name}, {model.device} {model.precision}, {model.megabytes:.0f} MB"

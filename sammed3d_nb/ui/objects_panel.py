@@ -1,62 +1,58 @@
 """The list of objects: colour, name, volume, visible, locked; one of them is current and takes the clicks."""
 
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
 
 from sammed3d_nb.session.objects import SegmentedObject
+from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.closing import close_tree
+from sammed3d_nb.ui.describe import readable_ml
+from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.tool import Tool
 
 
-class ObjectsPanel:
-    """The panel; `widget` shows it. It shows what `update` is given and reports what the user asks for.
+class ObjectsPanel(Tool):
+    """The panel, and the keys for objects."""
 
-    Args:
-        on_select: Called with a name when it shall become the current object.
-        on_new: Called when a new object is wanted.
-        on_rename: Called with the old and the new name.
-        on_remove: Called with the name of an object to remove.
-        on_flag: Called with name, ``"visible"`` or ``"locked"``, and the new value.
-    """
-
-    def __init__(
-        self,
-        on_select: Callable[[str], None],
-        on_new: Callable[[], None],
-        on_rename: Callable[[str, str], None],
-        on_remove: Callable[[str], None],
-        on_flag: Callable[[str, str, bool], None],
-    ) -> None:
-        self._on_select, self._on_rename = on_select, on_rename
-        self._on_remove, self._on_flag = on_remove, on_flag
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
         new = widgets.Button(description="+ New", tooltip="New object (N)", layout=widgets.Layout(width="auto"))
-        new.on_click(lambda _: on_new())
+        new.on_click(lambda _: stage.guarded(stage.act)("new_object"))
         head = widgets.HBox([widgets.HTML("<h3>Objects</h3>"), new])
         head.add_class("snb-panel-head")
-        self._rows = widgets.VBox()
-        self._rows.add_class("snb-objects")
-        self.widget = widgets.VBox([head, self._rows])
-        self.widget.add_class("snb-panel")
-        self._shown: list[_Row] = []
+        self._list = widgets.VBox()
+        self._list.add_class("snb-objects")
+        panel = widgets.VBox([head, self._list])
+        panel.add_class("snb-panel")
+        self.side = (panel,)
+        self.rows: list[_Row] = []
+        self.actions = {
+            "new_object": lambda: stage.change("Adding an object", lambda s: s.new_object()),
+            "next_object": lambda: stage.change("Selecting", _select_next),
+        }
 
-    def update(self, objects: Sequence[SegmentedObject], current: SegmentedObject, spacing: Sequence[float]) -> None:
-        """Show the objects of a session; `spacing` is the volume's, in mm."""
-        if [row.name for row in self._shown] != [o.name for o in objects]:
-            for row in self._shown:
+    def refresh(self, session: Session | None) -> None:
+        """Show the objects of the session."""
+        if session is None:
+            return
+        if [row.name for row in self.rows] != [o.name for o in session.objects]:
+            for row in self.rows:
                 close_tree(row.widget)
-            self._shown = [_Row(o.name, self) for o in objects]
-            self._rows.children = [row.widget for row in self._shown]
-        for row, item in zip(self._shown, objects, strict=True):
-            row.update(item, item.local.count * prod(spacing) / 1000, current=item.name == current.name)
+            self.rows = [_Row(o.name, self._stage) for o in session.objects]
+            self._list.children = [row.widget for row in self.rows]
+        for row, item in zip(self.rows, session.objects, strict=True):
+            millilitres = item.local.volume_ml(session.volume.spacing)
+            row.update(item, millilitres, current=item.name == session.current.name)
 
 
 class _Row:
     """One object's line."""
 
-    def __init__(self, name: str, panel: ObjectsPanel) -> None:
+    def __init__(self, name: str, stage: Stage) -> None:
         self.name = name
+        self._change = stage.guarded(stage.change)
         small = {"layout": widgets.Layout(width="26px")}
         self._quiet = False
         self.swatch = widgets.Button(tooltip="Make it the current object", **small)
@@ -67,11 +63,11 @@ class _Row:
         self.remove = widgets.Button(description="✕", tooltip="Remove the object", **small)
         for widget, name in ((self.swatch, "swatch"), (self.visible, "eye"), (self.locked, "lock")):
             widget.add_class(f"snb-{name}")
-        self.swatch.on_click(lambda _: panel._on_select(self.name))
-        self.remove.on_click(lambda _: panel._on_remove(self.name))
-        self.title.observe(lambda change: self._tell(panel._on_rename, self.name, change["new"]), names="value")
-        self.visible.observe(lambda c: self._tell(panel._on_flag, self.name, "visible", c["new"]), names="value")
-        self.locked.observe(lambda c: self._tell(panel._on_flag, self.name, "locked", c["new"]), names="value")
+        self.swatch.on_click(lambda _: self._change("Selecting", lambda s: s.select(self.name)))
+        self.remove.on_click(lambda _: self._change("Removing", lambda s: s.remove(self.name)))
+        self._on(self.title, "Renaming", lambda s, new: s.rename(self.name, new))
+        self._on(self.visible, "Changing", lambda s, on: s.show(self.name, on))
+        self._on(self.locked, "Changing", lambda s, on: s.lock(self.name, on))
         self.widget = widgets.HBox([self.swatch, self.title, self.amount, self.visible, self.locked, self.remove])
         self.widget.add_class("snb-object")
 
@@ -86,13 +82,16 @@ class _Row:
         (self.widget.add_class if current else self.widget.remove_class)("snb-current")
         self._quiet = False
 
-    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
-        if not self._quiet:
-            callback(*arguments)
+    def _on(self, control: widgets.Widget, what: str, job: Callable[[Session, Any], None]) -> None:
+        """Do a job with each value that the user gives a control."""
+
+        def changed(change: dict[str, Any]) -> None:
+            if not self._quiet:
+                self._change(what, lambda session: job(session, change["new"]))
+
+        control.observe(changed, names="value")
 
 
-def readable_ml(volume: float) -> str:
-    """Millilitres with three figures."""
-    if not volume:
-        return "–"
-    return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
+def _select_next(session: Session) -> None:
+    names = [item.name for item in session.objects]
+    session.select(names[(names.index(session.current.name) + 1) % len(names)])

@@ -30,24 +30,19 @@ class OrthoViews:
     Args:
         lock: Guards drawing, and everything that the views show.
         on_error: Called with exceptions from handlers.
+        radiological: Show the patient's right on the left of the screen.
+
+    Attributes:
         on_prompt: Called with the pointer and True for a left, False for a right or Ctrl+click.
         on_hover: Called with the pointer when another voxel comes under the cursor, None when none is.
         on_window: Called with the window that a drag asks for.
-        radiological: Show the patient's right on the left of the screen.
     """
 
-    def __init__(
-        self,
-        lock: RLock,
-        on_error: Callable[[BaseException], None],
-        on_prompt: Callable[[Pointer, bool], None],
-        on_hover: Callable[[Pointer | None], None],
-        on_window: Callable[[Window], None],
-        *,
-        radiological: bool = True,
-    ) -> None:
+    def __init__(self, lock: RLock, on_error: Callable[[BaseException], None], *, radiological: bool = True) -> None:
         self._lock, self._on_error = lock, on_error
-        self._on_prompt, self._on_hover, self._on_window = on_prompt, on_hover, on_window
+        self.on_prompt: Callable[[Pointer, bool], object] = lambda pointer, left: None
+        self.on_hover: Callable[[Pointer | None], object] = lambda pointer: None
+        self.on_window: Callable[[Window], object] = lambda window: None
         self.radiological = radiological
         self.display = Display()
         self.views = {name: SliceView(name, self.display, lock, on_error) for name in PLANES}
@@ -79,6 +74,7 @@ class OrthoViews:
         """Show another volume from its middle, with its default window; None to show nothing."""
         with self._lock:
             self.volume, self.objects, self.clicks = volume, (), ()
+            self._hovered = None
             if volume is not None:
                 i, j, k = (n // 2 for n in volume.size)
                 self.cross = (i, j, k)
@@ -225,7 +221,7 @@ class OrthoViews:
         elif pointer.button == 1 and "shift" in pointer.modifiers:
             self._drag = _Drag("window", pointer, view.region, self.display.window)
         elif pointer.button in (1, 3):
-            self._on_prompt(pointer, pointer.button == 1 and "ctrl" not in pointer.modifiers)
+            self.on_prompt(pointer, pointer.button == 1 and "ctrl" not in pointer.modifiers)
 
     def _motion(self, view: SliceView, event: Any) -> None:
         self.active = view.name
@@ -244,7 +240,7 @@ class OrthoViews:
         hovered = (pointer.plane, pointer.voxel)
         if hovered != self._hovered:
             self._hovered = hovered
-            self._on_hover(pointer if pointer.inside else None)
+            self.on_hover(pointer if pointer.inside else None)
 
     def _dragged(self, view: SliceView, pointer: Pointer) -> None:
         drag = self._drag
@@ -256,7 +252,7 @@ class OrthoViews:
             return
         if drag.kind == "window":
             width, height = view.canvas.shown_size
-            self._on_window(drag.window.drag(right / width, -down / height))
+            self.on_window(drag.window.drag(right / width, -down / height))
         else:
             rows_mm, columns_mm = view.plane.spacing
             scale = drag.region.scale
@@ -289,7 +285,7 @@ class OrthoViews:
 
     def _leave(self, view: SliceView, event: Any) -> None:
         self._hovered = None
-        self._on_hover(None)
+        self.on_hover(None)
 
 
 class _Drag:

@@ -93,6 +93,9 @@ function render({ model, el }) {
     });
     resize.observe(root);
     window.addEventListener("resize", () => measure(), { signal });
+    window.addEventListener("pagehide", (event) => {
+      if (inVoila && !event.persisted) model.send({ type: "left" }); // each page has a kernel of its own
+    }, { signal });
     measure();
   };
 

@@ -8,6 +8,7 @@ import traitlets
 from anywidget import AnyWidget
 
 from sammed3d_nb.ui.shortcuts import ACTIONS
+from sammed3d_nb.ui.stage import Stage
 
 _HERE = Path(__file__).parent
 
@@ -28,9 +29,12 @@ class Page(AnyWidget):
     size = traitlets.List(traitlets.Int(), default_value=[0, 0]).tag(sync=True)
     clipboard = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, on_action: Callable[[str], None], on_copied: Callable[[], None]) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__(hotkeys=list(ACTIONS))
-        self._on_action, self._on_copied = on_action, on_copied
+        self._act = stage.guarded(stage.act)
+        self._copied = stage.guarded(lambda: stage.status.say("Copied the trace to the clipboard."))
+        self.on_left: Callable[[], None] = lambda: None
+        """Called when the page was left, and nobody can come back to this kernel."""
         self.on_msg(self._message)
 
     def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
@@ -38,9 +42,11 @@ class Page(AnyWidget):
             case {"type": "ping"}:
                 self.send({"type": "pong"})
             case {"type": "key", "key": str(key)} if key in ACTIONS:
-                self._on_action(ACTIONS[key])
+                self._act(ACTIONS[key])
             case {"type": "copied"}:
-                self._on_copied()
+                self._copied()
+            case {"type": "left"}:
+                self.on_left()
 
     def download(self, name: str, data: bytes) -> None:
         """Have the browser save a file."""

@@ -1,7 +1,6 @@
 """The masks as surfaces, in a panel that a button opens: leaks and holes that slices hide are seen at once."""
 
-from collections.abc import Callable, Sequence
-from threading import RLock
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,10 +10,14 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.bar import button
 from sammed3d_nb.ui.canvas import ViewCanvas
+from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.view import BACKGROUND
 
 MOST_TRIANGLES = 8000
@@ -58,38 +61,31 @@ def surface(mask: LocalMask, volume: Volume, most: int = MOST_TRIANGLES) -> NDAr
     return triangles if enclosed > 0 else triangles[:, ::-1]  # which way round depends on the volume's axes
 
 
-class Preview:
-    """The panel; `widget` shows it while it is open. Dragging turns the masks.
+class Preview(Tool):
+    """The panel, its button and its key. Dragging turns the masks."""
 
-    Args:
-        lock: Held while the page's messages are handled.
-        on_error: Called with exceptions from handlers.
-        on_close: Called when the panel's button asks to close it.
-    """
-
-    def __init__(self, lock: RLock, on_error: Callable[[Exception], None], on_close: Callable[[], None]) -> None:
-        self._lock, self._on_error = lock, on_error
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        act = stage.guarded(stage.act)
         self._drawn: list[tuple[LocalMask, str]] | None = None
         self._surfaces: dict[tuple[LocalMask, int], NDArray[np.float64]] = {}  # by mask and most triangles
         self.canvas: ViewCanvas | None = None
         close = widgets.Button(description="✕", tooltip="Close (D)", layout=widgets.Layout(width="26px"))
-        close.on_click(lambda _: on_close())
+        close.on_click(lambda _: act("toggle_preview"))
         head = widgets.HBox([widgets.HTML("<h3>3D – drag to turn</h3>"), close])
         head.add_class("snb-panel-head")
         self.widget = widgets.VBox([head], layout=widgets.Layout(display="none"))
         self.widget.add_class("snb-preview")
+        self.over = (self.widget,)
+        self.bar_end = (button("3D", "toggle_preview", "Masks in 3D (D)", act),)
+        self.actions = {"toggle_preview": lambda: stage.change("Drawing in 3D", self._toggle)}
 
     @property
     def open(self) -> bool:
         """Whether the panel is shown."""
         return bool(self.widget.layout.display != "none")
 
-    def toggle(self) -> None:
-        """Open or close the panel; `update` fills it."""
-        self._drawn, self._surfaces = None, {}  # a closed panel holds no masks
-        self.widget.layout.display = "none" if self.open else "flex"
-
-    def update(self, session: Session | None) -> None:
+    def settle(self, session: Session | None) -> None:
         """Show the session's visible masks, if the panel is open and does not show them already."""
         if session is None or not self.open:
             return
@@ -101,14 +97,22 @@ class Preview:
         for mask, _ in wanted:
             found = known.get((mask, most))
             self._surfaces[mask, most] = surface(mask, session.volume, most) if found is None else found
-        with self._lock:  # not before: the views go on meanwhile
+        with self._stage.lock:  # not before: the views go on meanwhile
             self._draw([(self._surfaces[mask, most], colour) for mask, colour in wanted])
         self._drawn = wanted
 
     def release(self) -> None:
         """Close the figure."""
+        self._drawn, self._surfaces = None, {}
         if self.canvas is not None:
             self.canvas.release()
+
+    def _toggle(self, session: Session) -> None:
+        """Open or close the panel; `settle` fills it."""
+        if not self.open and not any(item.local.count for item in session.objects):
+            raise UserError("There is no mask to show in 3D yet; click on an organ first.")
+        self._drawn, self._surfaces = None, {}  # a closed panel holds no masks
+        self.widget.layout.display = "none" if self.open else "flex"
 
     def _draw(self, surfaces: Sequence[tuple[NDArray[np.float64], str]]) -> None:
         from matplotlib.colors import to_rgb
@@ -131,7 +135,7 @@ class Preview:
 
     def _axes(self) -> Any:
         if self.canvas is None:
-            self.canvas = ViewCanvas((_SIDE, _SIDE), self._lock, self._on_error)
+            self.canvas = ViewCanvas((_SIDE, _SIDE), self._stage.lock, self._stage.status.fail)
             self.canvas.figure.set_facecolor(BACKGROUND)
             axes = self.canvas.figure.add_axes(_Turned(self.canvas.figure, (0, 0, 1, 1), facecolor=BACKGROUND))
             axes.set_axis_off()

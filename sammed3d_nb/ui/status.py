@@ -32,6 +32,11 @@ class StatusLine:
         """Show a plain message."""
         self._show(message, "info")
 
+    def clear(self) -> None:
+        """Show nothing: what was said is over."""
+        self._show("", "info")
+        self.under_cursor("")
+
     def warn(self, message: str) -> None:
         """Show something that the user should know, e.g. a gantry tilt."""
         self._show(message, "warning")

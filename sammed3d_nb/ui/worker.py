@@ -24,8 +24,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sammed3d")
         self._on_change, self._on_error = on_change, on_error
         self._lock = Lock()
-        self._waiting: list[str] = []
-        self._last: Future[Any] | None = None
+        self._waiting: list[tuple[str, Future[Any]]] = []  # the running one first
 
     @property
     def busy(self) -> bool:
@@ -35,9 +34,9 @@ class Worker:
     def submit(self, what: str, job: Callable[[], Any]) -> "Future[Any]":
         """Queue a job; `what` tells the user what it does, e.g. ``"Segmenting"``."""
         with self._lock:
-            self._waiting.append(what)
-            submitted = self._last = self._pool.submit(self._run, job)
-            first = len(self._waiting) == 1
+            first = not self._waiting
+            submitted = self._pool.submit(self._run, job)
+            self._waiting.append((what, submitted))
         if first:
             self._on_change(what)
         return submitted
@@ -48,13 +47,25 @@ class Worker:
         Raises:
             TimeoutError: It took longer than `timeout` seconds.
         """
-        last = self._last
+        with self._lock:
+            last = self._waiting[-1][1] if self._waiting else None
         if last is not None:
             last.exception(timeout)
 
-    def close(self) -> None:
-        """Finish the running job, drop the waiting ones and end the thread."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, then: Callable[[], None], *, wait: bool) -> None:
+        """Drop the waiting jobs, and end the thread when the running one is done; `wait` for that.
+
+        Args:
+            then: Called once at the end, from the worker's thread if a job was running and `wait` is False.
+            wait: Whether to return only then.
+        """
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+        with self._lock:
+            running = [job for _, job in self._waiting if not job.cancelled()]
+        if running:
+            running[0].add_done_callback(lambda _: then())
+        else:
+            then()
 
     def _run(self, job: Callable[[], Any]) -> Any:
         try:
@@ -66,5 +77,5 @@ class Worker:
         finally:
             with self._lock:
                 self._waiting.pop(0)
-                following = self._waiting[0] if self._waiting else None
+                following = self._waiting[0][0] if self._waiting else None
             self._on_change(following)

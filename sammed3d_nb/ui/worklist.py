@@ -4,14 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from sammed3d_nb.errors import RecordError, UserError
+from sammed3d_nb.errors import UserError
+from sammed3d_nb.imaging import naming
 
 if TYPE_CHECKING:
-    from sammed3d_nb.imaging.volume import Volume
     from sammed3d_nb.models.model import Model
     from sammed3d_nb.session.session import Session
 
@@ -20,7 +21,6 @@ MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
 """Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`. The paths are a
 JSON list."""
 
-RECORD = ".sammed3d.json"
 _SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -31,26 +31,26 @@ class Case:
     Attributes:
         name: What the menu shows.
         open: From a model and a folder for automatic saves (or None) to a session; what was saved there is resumed.
+        take_over: The same where another session has the record open: it is taken from that one.
     """
 
     name: str
     open: "Callable[[Model, Path | None], Session]"
+    take_over: "Callable[[Model, Path | None], Session] | None" = None
 
 
 def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[Case]:
     """The cases of a list of files and folders.
 
-    A folder that holds NIfTI, NRRD or MetaImage files is one case for each of them, any other folder is a DICOM
-    series; a saved session is resumed. Files of the same name are told apart by their folder's. Without paths,
-    the sample (``"phantom"`` by default, or ``"ct"``) is the only case.
+    A folder that holds NIfTI, NRRD or MetaImage files, or folders of them, is one case for each of them, but for what
+    was exported and label maps beside their image; any other folder is a DICOM series. A saved session is resumed.
+    Files of the same name are told apart by their folder's. Without paths, the sample (``"phantom"`` by default, or
+    ``"ct"``) is the only case.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        inside = sorted(f for f in path.iterdir() if f.name.lower().endswith(_SUFFIXES)) if path.is_dir() else []
-        files += inside or [path]
-    names = Counter(file.name for file in files)
-    cases = [_file_case(f, f.name if names[f.name] == 1 else f"{f.parent.name}/{f.name}") for f in files]
-    return cases or [_sample_case(sample or "phantom")]
+    files = [file for path in map(Path, paths) for file in (_files_in(path) if path.is_dir() else []) or [path]]
+    if not files:
+        return [_sample_case(sample or "phantom")]
+    return [_file_case(file, name) for file, name in zip(files, _names(files), strict=True)]
 
 
 def cases_from(environ: Mapping[str, str]) -> list[Case]:
@@ -72,42 +72,47 @@ def requested(environ: Mapping[str, str], cases: Sequence[Case]) -> int:
     return int(wanted)
 
 
-def file_stem(volume: "Volume") -> str:
-    """The start of a volume's file names: its own, and what tells it from others of the same name."""
-    return f"{volume.file_stem}-{volume.fingerprint[:8]}"
+def _files_in(folder: Path, levels: int = 4) -> list[Path]:
+    """The images of a folder; without any, those of its folders, as where each patient has one."""
+    from sammed3d_nb.imaging.writers import is_ours
+
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:  # it will be told when it is opened
+        return []
+    files = [f for f in entries if f.name.lower().endswith(_SUFFIXES) and f.is_file()]
+    files = [file for file in files if not (naming.is_export(file) or is_ours(file))]
+    images = [file for file in files if not naming.is_label_map(file)] or files
+    if images or levels == 0:
+        return images
+    return [file for entry in entries if entry.is_dir() for file in _files_in(entry, levels - 1)]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What to call each path in the list: by its name, or by its folder's, with more folders where names are equal."""
+    names = []
+    for path in paths:
+        told = naming.telling_name(naming.stem(path), path)
+        names.append(path.name if told == naming.stem(path) else told)
+    for folders in range(2, max(len(path.parts) for path in paths) + 1):
+        count = Counter(names)
+        names = [
+            name if count[name] == 1 else "/".join(path.parts[-folders:])
+            for name, path in zip(names, paths, strict=True)
+        ]
+    return names
 
 
 def _file_case(path: Path, name: str) -> Case:
-    def volume(model: "Model", autosaves: Path | None) -> "Session":
+    def opened(model: "Model", autosaves: Path | None, take_over: bool = False) -> "Session":
         from sammed3d_nb.imaging.volume import Volume
-        from sammed3d_nb.session.session import Session
+        from sammed3d_nb.ui.records import open_record, open_volume
 
-        volume = Volume.read(path)
-        if autosaves is None:
-            return Session(volume, model)
-        saved = autosaves / f"{file_stem(volume)}{RECORD}"
-        try:
-            if saved.exists():
-                return Session.resume(saved, volume=volume, model=model, autosave=saved)
-        except RecordError as error:  # damaged, or another version's: start afresh, keep the file
-            kept = saved.replace(saved.with_name(f"{saved.name}.damaged"))
-            session = Session(volume, model, autosave=saved)
-            session.autosave_error = f"{error} The case starts afresh; that file is kept as {kept.name}."
-            return session
-        return Session(volume, model, autosave=saved)
+        if path.name.endswith(".json"):
+            return open_record(path, model, take_over=take_over)
+        return open_volume(Volume.read(path), model, autosaves, take_over=take_over)
 
-    def record(model: "Model", autosaves: Path | None) -> "Session":
-        from sammed3d_nb.imaging.volume import Volume
-        from sammed3d_nb.session.record import load
-        from sammed3d_nb.session.session import Session
-
-        made_on = load(path)["volume"]
-        if made_on.get("path") is None:
-            raise UserError(f"{path.name} was made on a volume that is in no file; resume it where that volume is.")
-        volume = Volume.read(made_on["path"], series=made_on.get("series"))
-        return Session.resume(path, volume=volume, model=model, autosave=path)
-
-    return Case(name, record if path.name.endswith(".json") else volume)
+    return Case(name, opened, partial(opened, take_over=True))
 
 
 def _sample_case(name: str) -> Case:

@@ -167,3 +167,39 @@ def test_the_notebook_in_jupyterlab(chromium, lab, phantom: Geometry, ratio: int
     screen.settle()
     assert page.locator(".jp-Cell").count() == cells
     context.close()
+
+
+def test_running_the_notebooks_cell_again_ends_the_app_before(chromium, lab) -> None:
+    context = chromium.new_context(viewport={"width": 1500, "height": 950})
+    page = context.new_page()
+    screen = Screen(page)
+    page.goto(lab.url + "lab/tree/segment.ipynb?token=test&reset")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+    page.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')")
+    page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text("from ipywidgets.widgets.widget import _instances\nprint(len(_instances), 'widgets')")
+    shows = page.locator(".jp-CodeCell").first
+    counts = page.locator(".jp-CodeCell").filter(has_text="_instances")
+
+    def run(cell, done: str) -> str:
+        cell.locator(".jp-InputArea-editor").click()
+        page.keyboard.press("Shift+Enter")
+        cell.locator(".jp-InputPrompt", has_text="[*]").wait_for(state="detached")
+        cell.locator(".jp-OutputArea-output", has_text=done).last.wait_for()
+        return cell.locator(".jp-OutputArea-output").last.inner_text()
+
+    found = []
+    for _ in range(3):
+        run(shows, "Click on an organ")
+        page.click(".snb-brand")  # the keys go to the app from now on
+        screen.clicks = 0
+        screen.settle()
+        box = screen.box("axial")
+        screen.click("axial", box["width"] / 2, box["height"] / 2)
+        assert page.locator(".sammed3d-app").count() == 1
+        found.append(run(counts, "widgets"))
+    assert len(set(found)) == 1, found
+    context.close()

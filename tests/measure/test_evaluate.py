@@ -9,24 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import distance_transform_edt
 
 from sammed3d_nb.errors import ClickError, UserError
+from sammed3d_nb.imaging.region import dice
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.measure.baseline import RegionGrowing
-from sammed3d_nb.measure.evaluate import (
-    Measurement,
-    area_under_curve,
-    deepest,
-    dice,
-    group_of,
-    later_clicks,
-    next_click,
-    run,
-    simulate,
-    summarise,
-    surface_dice,
-)
+from sammed3d_nb.measure.evaluate import User, group_of, run, simulate, surface_dice
 from sammed3d_nb.measure.labelled import LabelledCase, cases_in
+from sammed3d_nb.measure.simulation import FIRST_PROMPTS, anywhere_inside, deepest, first_prompt, next_click
+from sammed3d_nb.measure.tables import Measurement, area_under_curve, later_clicks, summarise
 
 
 def ball(shape, centre, radius, spacing=(1, 1, 1)):
@@ -110,14 +102,14 @@ def test_the_protocol_clicks_reports_and_stops_when_all_is_right(case):
         def reset(self):
             self.count = 0
 
-        def click(self, ijk, positive=True):
+        def add(self, prompt):
             self.count += 1
             mask = labelled.labels == 1
             if self.count == 1:
                 mask = mask & (np.indices(mask.shape)[2] < 14)
             return SimpleNamespace(mask=mask.astype(np.uint8), distance_mm=0.0)
 
-    first, second, *rest = simulate(Perfect(), labelled, 1, clicks=5)
+    first, second, *rest = simulate(Perfect(), labelled, 1, User(clicks=5))
     assert (first.i, first.j, first.k) == (12, 12, 10)
     assert first.dice < 1
     assert first.obeyed
@@ -132,7 +124,7 @@ def test_the_protocol_clicks_reports_and_stops_when_all_is_right(case):
 
 
 def test_the_baseline_finds_bright_balls_and_the_command_reports_them(case, tmp_path):
-    lines = list(run([case.parent], model=None, baseline=True, csv=tmp_path / "out.csv", clicks=3))
+    lines = list(run([case.parent], model=None, csv=tmp_path / "out.csv", user=User(clicks=3)))
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["structure"] for row in rows} == {"liver", "rib_left_1"}
@@ -165,7 +157,7 @@ def test_the_same_seed_gives_the_same_clicks(case):
 
     def clicks(seed, sloppy=0):
         grown = RegionGrowing(labelled.volume)
-        made = simulate(grown, labelled, 1, clicks=3, seed=seed, sloppy=sloppy)
+        made = simulate(grown, labelled, 1, User(clicks=3, seed=seed, sloppy=sloppy))
         return [(one.i, one.j, one.k, one.dice) for one in made]
 
     assert clicks(3) == clicks(3)
@@ -192,7 +184,7 @@ def test_a_negative_click_takes_its_part_from_the_baselines_region():
 def test_folders_of_the_same_name_and_labels_of_the_same_name_stay_apart(case, tmp_path):
     (case / "info.json").write_text(json.dumps({"labels": {"1": {"name": "lesion"}, "2": {"name": "lesion"}}}))
     other = shutil.copytree(case, tmp_path / "other" / "balls")
-    lines = list(run([case, other], model=None, baseline=True, clicks=1, csv=tmp_path / "out.csv"))
+    lines = list(run([case, other], model=None, user=User(clicks=1), csv=tmp_path / "out.csv"))
     table = {line.split()[0]: line.split()[1] for line in lines[lines.index("") :] if line}
     assert table.items() >= {f"{tmp_path.name}/balls": "2", "other/balls": "2", "lesion": "4", "all": "4"}.items()
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
@@ -237,7 +229,7 @@ def test_a_label_map_on_another_grid_or_below_zero_is_refused(case):
 def test_what_is_no_case_is_refused_in_one_sentence(case, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no labelled case"):
-        list(run([tmp_path / "empty"], model=None, baseline=True))
+        list(run([tmp_path / "empty"], model=None))
     for text in ("[]", "{", '{"labels": {"1": "liver"}}', '{"labels": {"one": {"name": "liver"}}}'):
         (case / "info.json").write_text(text)
         with pytest.raises(UserError, match=r"info\.json does not name labels; expected .* mend or remove it\."):
@@ -255,3 +247,45 @@ def test_groups(name, group):
 
 def test_the_area_under_five_perfect_clicks_is_four():
     assert area_under_curve([1, 1, 1, 1, 1]) == 4.0
+
+
+@pytest.mark.parametrize("kind", FIRST_PROMPTS)
+def test_first_prompts_show_the_structure(case, kind):
+    labelled = LabelledCase.read(case)
+    truth = labelled.labels == 1
+    prompt = first_prompt(kind, truth, labelled.volume.spacing[::-1], np.random.default_rng(0))
+    prompt.check(labelled.volume)
+    found = np.argwhere(truth)
+    low, high = found.min(axis=0)[::-1], found.max(axis=0)[::-1]
+    if kind in ("point", "scribble"):
+        voxels = np.atleast_2d(prompt.ijk if kind == "point" else prompt.voxels)
+        assert all(truth[tuple(voxel[::-1])] for voxel in voxels)
+        assert kind == "point" or len(voxels) > 5
+    elif kind == "box":
+        assert (prompt.first, prompt.last) == (tuple(low), tuple(high))
+    else:
+        k = prompt.region.start[2]
+        assert truth[k].sum() == truth.sum(axis=(1, 2)).max()
+        inside = prompt.inside if kind == "lasso" else None
+        if inside is not None:
+            drawn = np.zeros_like(truth)
+            drawn[tuple(inside[:, ::-1].T)] = True
+            assert dice(drawn[k], truth[k]) > 0.9
+
+
+def test_places_anywhere_inside_are_well_inside(case):
+    labelled = LabelledCase.read(case)
+    truth = labelled.labels == 1
+    spacing = labelled.volume.spacing[::-1]
+    places = anywhere_inside(truth, spacing, np.random.default_rng(0), 30)
+    assert len(set(places)) > 10
+    depth = distance_transform_edt(truth, sampling=spacing)
+    assert all(depth[k, j, i] >= depth.max() / 2 - 1e-6 for i, j, k in places)
+
+
+def test_the_command_clicks_anywhere_and_refuses_boxes_for_region_growing(case, tmp_path):
+    lines = list(run([case], model=None, places=4))
+    assert sum("liver" in line for line in lines) == 1
+    assert lines[-1].startswith("all 2 structures")
+    with pytest.raises(UserError, match="takes clicks alone, no box"):
+        list(run([case], model=None, user=User(first="box")))

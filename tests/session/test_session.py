@@ -199,9 +199,14 @@ def test_a_locked_object_is_never_overwritten(session: Session) -> None:
     first = session.click(CENTRE).mask
     session.lock("object 1")
     session.new_object("neighbour")
-    second = session.click((120, 100, 30)).mask
+    with pytest.raises(ClickError, match=r"Voxel \(120, 100, 30\) belongs to the locked “object 1”; unlock it"):
+        session.click((120, 100, 30))
+    answer = session.click((134, 100, 30))
+    second = answer.mask
     assert second.sum() > 0
     assert not (first & second).any()
+    assert answer.spared.count
+    assert any("left to “object 1”" in note for note in answer.notes)
     labels = session.labels
     assert np.array_equal(labels == 1, first == 1)
     assert np.array_equal(labels == 2, second == 1)
@@ -252,7 +257,7 @@ def test_locked_objects_stay_as_they_are(session: Session) -> None:
         with pytest.raises(UserError, match="“object 1” is locked; unlock it"):
             change()
     session.new_object("neighbour")
-    session.click((120, 100, 30))
+    session.click((134, 100, 30))
     session.set_model(model_of(FullNetwork()))
     assert np.array_equal(session.objects[0].mask, before)
     assert not (session.mask & before).any()

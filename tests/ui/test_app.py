@@ -72,16 +72,16 @@ def test_errors_reach_the_status_line_as_one_sentence_and_nothing_is_lost(app) -
     assert "outside the volume" in app.status.message
     assert "snb-error" in app.status._text.value
     np.testing.assert_array_equal(app.session.mask, mask)
-    app.objects._shown[0].title.value = "ball"
+    app.objects.rows[0].title.value = "ball"
     app.wait()
     app.act("new_object")
     app.wait()
     Browser(app, "axial").click(BALL, button=2)
     assert "A negative click removes" in app.status.message
-    app.objects._shown[1].title.value = "ball"
+    app.objects.rows[1].title.value = "ball"
     app.wait()
     assert "already" in app.status.message
-    assert [row.title.value for row in app.objects._shown] == ["ball", "object 2"]
+    assert [row.title.value for row in app.objects.rows] == ["ball", "object 2"]
 
 
 def test_an_unexpected_error_in_a_handler_is_shown_too(app, monkeypatch) -> None:
@@ -97,7 +97,7 @@ def test_objects_are_listed_locked_hidden_and_removed(app) -> None:
     app.click(BALL)
     app.act("new_object")
     app.wait()
-    first, second = app.objects._shown
+    first, second = app.objects.rows
     assert [row.name for row in (first, second)] == ["object 1", "object 2"]
     first.locked.value = True
     first.visible.value = False
@@ -111,7 +111,7 @@ def test_objects_are_listed_locked_hidden_and_removed(app) -> None:
     second.remove.click()
     app.wait()
     assert [item.name for item in app.session.objects] == ["object 1"]
-    assert len(app.objects._shown) == 1
+    assert len(app.objects.rows) == 1
 
 
 def test_keys_change_the_display(app) -> None:
@@ -122,11 +122,11 @@ def test_keys_change_the_display(app) -> None:
         assert getattr(display, field) is not before
         assert app.display.flags[field].value is not before
     app.page._message(app.page, {"type": "key", "key": "2"}, [])
-    assert app.toolbar.window.value == "Lung"
+    assert app.display.window.value == "Lung"
     app.page._message(app.page, {"type": "key", "key": "?"}, [])
-    assert app._help.layout.display == "block"
+    assert app.help.panel.layout.display == "block"
     app.page._message(app.page, {"type": "key", "key": "escape"}, [])
-    assert app._help.layout.display == "none"
+    assert app.help.panel.layout.display == "none"
 
 
 def test_masks_and_sessions_are_written(app, tmp_path) -> None:
@@ -185,9 +185,9 @@ def test_closing_releases_widgets_figures_and_thread() -> None:
 
 def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
     app.click(BALL)
-    assert app.display.growing.value is app.session.grow is True
+    assert app.growth.button.value is app.session.grow is True
     app.page._message(app.page, {"type": "key", "key": "g"}, [])
-    assert app.display.growing.value is app.session.grow is False
+    assert app.growth.button.value is app.session.grow is False
     axial = Browser(app, "axial")
     app.views.move_to(BALL)
     plain = axial.picture()

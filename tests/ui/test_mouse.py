@@ -94,7 +94,7 @@ def test_shift_drag_changes_the_window_and_shift_click_moves_the_crosshair(app) 
     axial.mouse("button_release", 180, 60, modifiers=["shift"])
     assert app.views.display.window.width > window.width
     assert app.views.display.window.level > window.level
-    assert app.toolbar.window.value == "Manual"
+    assert app.display.window.value == "Manual"
     x, y = app.views.views["axial"].canvas_of((5, 6, app.views.cross[2]))
     axial.mouse("button_press", x, y, modifiers=["shift"])
     axial.mouse("button_release", x, y, modifiers=["shift"])
@@ -137,11 +137,11 @@ def test_a_resting_mouse_encodes_ahead_where_there_is_a_gpu(app, monkeypatch) ->
     axial = Browser(app, "axial")
     voxel = (30, 20, app.views.cross[2])
     axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
-    assert not app._resting.is_alive(), "a CPU is left free for the click"
+    assert not app.under_cursor.resting.is_alive(), "a CPU is left free for the click"
     monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type="cuda"))
     for target in ((31, 20, voxel[2]), voxel):
         axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(target))
-    app._resting.join()
+    app.under_cursor.resting.join()
     app.wait()
     assert asked == [voxel], "where the mouse rested, not where it passed"
 
@@ -152,8 +152,7 @@ def test_what_is_under_the_mouse_stays_in_view_until_the_click_is_answered(app) 
     axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(BALL))
     shown = app.chain._html.value
     assert "Under the cursor" in shown
-    with app._lock:
-        app._refresh()
+    app.stage.refresh()
     assert app.chain._html.value == shown
     axial.click(BALL)
     assert "Positive click" in app.chain._html.value

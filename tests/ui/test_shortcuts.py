@@ -1,6 +1,10 @@
 """The one table of keys: complete, unambiguous, and the same on the page, in the app and in the help."""
 
+import pytest
+
 from sammed3d_nb.ui.shortcuts import ACTIONS, SHORTCUTS, help_html, readable
+
+pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
 
 def test_no_key_starts_two_actions() -> None:
@@ -25,3 +29,9 @@ def test_the_help_lists_every_key() -> None:
     assert readable("ctrl+shift+z") == "Ctrl+Shift+Z"
     assert readable("+") == "+"
     assert readable("arrowup") == "↑"
+
+
+def test_every_action_has_one_owner(app) -> None:
+    owners = [name for tool in app.stage.tools for name in tool.actions]
+    assert len(owners) == len(set(owners))
+    assert set(ACTIONS.values()) <= set(owners)

@@ -5,8 +5,9 @@ import pytest
 from support import torso_like
 
 from sammed3d_nb import Volume
+from sammed3d_nb.imaging.region import Region
 from sammed3d_nb.segmenters.cube import MARGIN, Cube
-from sammed3d_nb.segmenters.predictor import Piece, assemble
+from sammed3d_nb.segmenters.pieces import Piece, assemble
 
 
 def tilted() -> Volume:
@@ -23,8 +24,13 @@ def test_the_cube_that_answers_a_click_is_never_overruled(volume: Volume, swappe
     cubes = [Cube.at(volume, ijk, spacing=1.2) for ijk in ((high, low) if swapped else (low, high))]
     earlier = Piece(cubes[0], np.full((64, 64, 64), -900, np.float32))
     later = Piece(cubes[1], np.full((64, 64, 64), 1, np.float32))
-    mask = assemble([earlier, later], volume).full
-    outside = np.argwhere(mask == 0)[:, ::-1]
+    everything = Region((0, 0, 0), volume.size)
+    mask = assemble([earlier, later], volume, everything, np.ones(everything.shape, np.uint8))
+    reached = np.zeros_like(mask)
+    for cube in cubes:
+        reached[cube.region(volume).slices] = 1
+    assert (mask[reached == 0] == 1).all(), "where no cube reaches the mask stays"
+    outside = np.argwhere((mask == 0) & (reached == 1))[:, ::-1]
     assert len(outside)  # nearer to open faces the older cube still counts
     depth = later.cube.from_voxel(volume)(outside) + 0.5
     clear = [

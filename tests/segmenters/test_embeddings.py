@@ -9,8 +9,8 @@ import pytest
 import torch
 from support import torso_like
 
-from sammed3d_nb.segmenters.cache import EmbeddingCache
 from sammed3d_nb.segmenters.cube import Cube
+from sammed3d_nb.segmenters.embeddings import EmbeddingCache
 
 NEAR, FAR = Cube.at(torso_like(), (110, 100, 30)), Cube.at(torso_like(), (20, 20, 10))
 

@@ -1,0 +1,217 @@
+"""The segmenter of networks that see cubes: which cubes are asked about a prompt, and what becomes of their answers."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sammed3d_nb.errors import PromptError
+from sammed3d_nb.imaging.region import LocalMask, Region
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters import zoom
+from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel
+from sammed3d_nb.segmenters.cube import Cube
+from sammed3d_nb.segmenters.embeddings import EmbeddingCache
+from sammed3d_nb.segmenters.pieces import Piece, Pieces, assemble, corrected, prompt_for
+from sammed3d_nb.segmenters.prompts import Prompt, StartMask
+from sammed3d_nb.segmenters.segmenter import Answer, Options, Situation
+from sammed3d_nb.segmenters.translation import Hints, bounded, translate
+from sammed3d_nb.spaces import TransformChain
+
+PROMPTS = {
+    "point": "native",
+    "box": "translated",
+    "scribble": "translated",
+    "lasso": "translated",
+    "mask": "translated",
+}
+"""What a network that sees cubes takes: clicks and its own last answer."""
+FAR = 48.0
+"""Cube voxels from a positive prompt beyond which it takes nothing away."""
+
+
+class CubeSegmenter:
+    """Answers prompts on a volume by a network that sees cubes; see `Segmenter`.
+
+    Args:
+        volume: The volume.
+        model: The network on its device.
+    """
+
+    def __init__(self, volume: Volume, model: CubeModel) -> None:
+        self.volume = volume
+        self.model = model
+        self.cache = EmbeddingCache(least=MOST_CUBES + 2)
+
+    def chain(self, ijk: ArrayLike, situation: Situation) -> TransformChain:
+        """The transforms ``array → … → grid`` of the cube that would be asked about a voxel (i, j, k)."""
+        point = np.asarray(ijk, dtype=np.float64)
+        if situation.memory is None:
+            known = next((cube for cube in reversed(situation.cubes) if cube.holds(self.volume, point)), None)
+            if known is not None:
+                return self._chain(known)
+        return self._chain(self._cube_for(point, self._extent(situation, None), situation)[0])
+
+    def prepare(self, situation: Situation) -> None:
+        """Encode what `answer` would need for the last prompt; safe from any thread."""
+        if not isinstance(situation.prompts[-1], StartMask):
+            self._answer(*self._asking(situation), situation)
+
+    def answer(self, situation: Situation) -> Answer:
+        """Answer the last of an object's prompts; see `Segmenter`."""
+        prompt = situation.prompts[-1]
+        if isinstance(prompt, StartMask):
+            return self._started(prompt, situation)
+        if not prompt.positive and not situation.mask.count:
+            raise PromptError(f"A {prompt} takes from a mask and there is none yet; say first where the object is.")
+        started = time.perf_counter()
+        asking, hints = self._asking(situation)
+        pieces, dropped, quality = self._answer(asking, hints, situation)
+        active = len(pieces) - 1
+        notes = asking.grow(pieces, situation.options.grow)
+        homeward = time.perf_counter()
+        mask = self._home(pieces, pieces[active:], dropped, situation.mask)
+        asking.seconds["home"] = time.perf_counter() - homeward
+        asking.seconds["other"] = max(0.0, time.perf_counter() - started - sum(asking.seconds.values()))
+        memory = Pieces(tuple(pieces), active)
+        cubes = tuple(piece.cube for piece in [*pieces[:active], *pieces[active + 1 :], pieces[active]])
+        chain = self._chain(pieces[active].cube)
+        return Answer(mask, hints.anchor, chain, cubes, quality, asking.seconds, asking.encoded == 0, notes, memory)
+
+    def _started(self, prompt: StartMask, situation: Situation) -> Answer:
+        """A start mask is its own answer; the network hears of it with the next prompt."""
+        mask = prompt.mask if prompt.positive else situation.mask.without(prompt.mask)
+        memory = None if prompt.positive else situation.memory
+        hints = translate(prompt, self.volume)
+        cube = self._cube_for(hints.anchor, prompt.region, situation)[0]
+        return Answer(mask, hints.anchor, self._chain(cube), (), None, {}, True, (), memory)
+
+    def _asking(self, situation: Situation) -> tuple[Asking, Hints]:
+        prompts = since_start(situation.prompts)
+        hints = [translate(prompt, self.volume) for prompt in prompts]
+        points = np.vstack([hint.points for hint in hints])
+        labels = np.concatenate([hint.labels for hint in hints])
+
+        def limit(logits: NDArray[np.float32], cube: Cube) -> NDArray[np.float32]:
+            return bounded(logits, cube, prompts[-1], self.volume)
+
+        first = self._first_spacing(situation.options)
+        return Asking(self.volume, self.model, self.cache, points, labels, first, limit), hints[-1]
+
+    def _answer(
+        self, asking: Asking, hints: Hints, situation: Situation
+    ) -> tuple[list[Piece], list[Piece], float | None]:
+        """The pieces, the one that answered the last prompt at the end; those dropped; and the answer's quality."""
+        prompt, mask, told = situation.prompts[-1], situation.mask, situation.told
+        before = _corrected(situation.memory, mask, told, self.volume)
+        earlier = () if before is None else before.all
+        cube, number = self._cube_for(hints.anchor, self._extent(situation, hints.extent), situation)
+        holding = None if number is None else earlier[number]
+        kept = [piece for piece in earlier if piece is not holding]
+        cells = self.model.spec.grid_size
+        if holding is not None:
+            so_far: NDArray[np.float32] | None = holding.logits
+        else:
+            so_far = prompt_for(cube, earlier, mask, told, self.volume, cells)
+        logits, quality = asking.ask(cube, so_far)
+        if so_far is not None and prompt.positive:
+            logits = asking.nothing_lost_far(cube, logits, so_far, hints.points, FAR)
+        if situation.options.adapt and not kept:
+            cube, logits, quality = asking.zoom(cube, logits, quality)
+        answered = Piece(cube, logits)
+        if not prompt.positive:
+            kept = _attached(kept, [*kept, answered], self.volume)
+        pieces = [*kept, answered]
+        gone = [piece for piece in earlier if not any(piece.cube == left.cube for left in pieces)]
+        return pieces, gone, quality
+
+    def _home(
+        self, pieces: Sequence[Piece], fresh: Sequence[Piece], gone: Sequence[Piece], so_far: LocalMask
+    ) -> LocalMask:
+        """The mask so far, computed anew where cubes have answered or are gone."""
+        base = so_far
+        for piece in gone:
+            region = piece.cube.region(self.volume).intersection(base.region)
+            base = base.pasted(region, np.zeros(region.shape, dtype=np.uint8))
+        regions = [
+            part
+            for piece in [*fresh, *gone]
+            for part in (
+                piece.cube.region(self.volume, piece.logits),
+                piece.cube.region(self.volume).intersection(so_far.region),
+            )
+        ]
+        region = Region.union(regions)
+        return base.pasted(region, assemble(pieces, self.volume, region, base.crop(region)))
+
+    def _chain(self, cube: Cube) -> TransformChain:
+        return cube.chain(self.volume, grid=self.model.spec.grid_size)
+
+    def _first_spacing(self, options: Options) -> float:
+        """Spacing in mm of an object's first cube."""
+        spec = self.model.spec
+        if options.adapt and spec.spacing_range_mm[0] < spec.spacing_mm:
+            return zoom.first_spacing(self.volume, spec.spacing_mm, spec.spacing_range_mm[0])
+        return spec.spacing_mm
+
+    def _extent(self, situation: Situation, extent: Region | None) -> Region | None:
+        """What the cube should show whole: what the prompt says, or a start mask that no cube has seen."""
+        if extent is None and situation.memory is None and situation.mask.count:
+            return situation.mask.region
+        return extent
+
+    def _cube_for(self, ijk: ArrayLike, extent: Region | None, situation: Situation) -> tuple[Cube, int | None]:
+        """The cube to ask about a voxel, and the number of the piece whose cube it is.
+
+        A piece that holds the voxel comes first: the active one, then others that answered prompts, then grown ones.
+        """
+        before: Pieces | None = situation.memory
+        if before is not None:
+            others = sorted(range(len(before.all)), key=lambda number: before.all[number].grown)
+            for number in (before.active, *others):
+                if before.all[number].cube.holds(self.volume, ijk):
+                    return before.all[number].cube, number
+        spec = self.model.spec
+        spacing = self._first_spacing(situation.options)
+        if extent is not None and situation.options.adapt:
+            cube = zoom.showing(extent, self.volume, spec.spacing_range_mm, spec.cube_size)
+            if cube is not None and cube.holds(self.volume, ijk):
+                return cube, None
+        return Cube.at(self.volume, ijk, spacing=spacing, size=spec.cube_size), None
+
+
+def since_start(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts that count: a start mask replaces whatever was said before it."""
+    starts = [n for n, prompt in enumerate(prompts) if isinstance(prompt, StartMask) and prompt.positive]
+    return list(prompts[starts[-1] :] if starts else prompts)
+
+
+def _corrected(before: Pieces | None, mask: LocalMask, told: LocalMask, volume: Volume) -> Pieces | None:
+    """The pieces with what a hand has set since."""
+    if before is None or not told.count:
+        return before
+    pieces = tuple(
+        replace(piece, logits=corrected(piece.logits, piece.cube, mask, told, volume)) for piece in before.all
+    )
+    return replace(before, all=pieces)
+
+
+def _attached(kept: Sequence[Piece], pieces: Sequence[Piece], volume: Volume) -> list[Piece]:
+    """The pieces without grown ones that nothing leads to any more: a negative prompt has cut them off."""
+    logits = {piece.cube: piece.logits for piece in pieces}
+    left = list(kept)
+    while True:
+        cubes = {piece.cube for piece in left} | {pieces[-1].cube}
+
+        def holds(piece: Piece, cubes: set[Cube] = cubes) -> bool:
+            if piece.parent is None:
+                return True
+            faces = piece.parent.touched(volume, logits[piece.parent]).values() if piece.parent in cubes else ()
+            return any(piece.cube.reaches(piece.parent.to_ras(beyond)).any() for beyond in faces)
+
+        stay = [piece for piece in left if holds(piece)]
+        if len(stay) == len(left):
+            return left
+        left = stay

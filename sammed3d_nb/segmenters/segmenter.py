@@ -1,0 +1,117 @@
+"""What a segmenter is: it answers prompts on one volume. A model gives one for a volume."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import ArrayLike
+
+from sammed3d_nb.imaging.region import Index, LocalMask
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.cube import Cube
+from sammed3d_nb.segmenters.prompts import Prompt
+from sammed3d_nb.spaces import TransformChain
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a prompt is to be answered; it belongs to the step.
+
+    Attributes:
+        grow: Whether neighbouring cubes are asked when the mask touches a face of its cube.
+        adapt: Whether finer and coarser cubes are chosen by the mask's size, for networks that know several.
+    """
+
+    grow: bool = True
+    adapt: bool = True
+
+
+class Memory(Protocol):
+    """What a segmenter goes on from at the object's next prompt; opaque to everyone else, and never changed."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """An object when a prompt is asked about it.
+
+    Attributes:
+        prompts: Its prompts so far, the one to answer at the end.
+        mask: Its mask so far, hand-made changes among it.
+        told: Voxels whose value in `mask` a hand has set: the network is told of them.
+        memory: What the segmenter gave with its last answer; None for the first one.
+        options: How to answer.
+        cubes: The cubes of its last answer, for `Segmenter.chain` where the memory has been let go.
+    """
+
+    prompts: Sequence[Prompt]
+    mask: LocalMask
+    told: LocalMask
+    memory: Any
+    options: Options
+    cubes: tuple[Cube, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a prompt.
+
+    Attributes:
+        mask: The object's mask now, on the volume's own grid.
+        anchor: The voxel (i, j, k) that stands for the prompt.
+        chain: The transforms through which it went.
+        cubes: The cubes that hold the object's mask, the one that answered at the end; none for other engines.
+        quality: The network's own estimate of the mask's IoU; None if it gives none.
+        seconds: Time spent on "encode", "decode", "home" (bringing the mask home) and "other".
+        embedding_reused: Whether nothing had to be encoded.
+        notes: Sentences that the user should read.
+        memory: What to go on from.
+    """
+
+    mask: LocalMask
+    anchor: Index
+    chain: TransformChain
+    cubes: tuple[Cube, ...]
+    quality: float | None
+    seconds: dict[str, float]
+    embedding_reused: bool
+    notes: tuple[str, ...]
+    memory: Any
+
+
+class Segmenter(Protocol):
+    """Answers prompts on one volume; safe from any thread, one `answer` at a time."""
+
+    def answer(self, situation: Situation) -> Answer:
+        """Answer the last prompt of a situation.
+
+        Raises:
+            PromptError: The prompt is of a kind that is refused.
+        """
+
+    def prepare(self, situation: Situation) -> None:
+        """Compute ahead what `answer` would need."""
+
+    def chain(self, ijk: ArrayLike, situation: Situation) -> TransformChain:
+        """The transforms that the next prompt at a voxel (i, j, k), may be fractional, would travel through."""
+
+
+class Engine(Protocol):
+    """Anything that gives segmenters: what `load_model` returns."""
+
+    prompts: Mapping[str, str]
+    """For each kind of prompt: "native", "translated" or "refused"."""
+
+    @property
+    def spec(self) -> Any:
+        """What it is; see `ModelSpec`."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What tells its weights from others."""
+
+    def segmenter(self, volume: Volume) -> Segmenter:
+        """A segmenter for a volume; nothing is computed yet."""

@@ -1,0 +1,228 @@
+"""Masks in the making: an object's mask is a function of what has been said about it, and this is the function."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sammed3d_nb.errors import PromptError
+from sammed3d_nb.imaging.packed import PackedMask
+from sammed3d_nb.imaging.region import LocalMask
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
+from sammed3d_nb.segmenters.segmenter import Answer, Engine, Options, Situation
+from sammed3d_nb.session.edits import Edit, Paint, operate
+from sammed3d_nb.session.objects import Said, SegmentedObject, Told
+from sammed3d_nb.spaces import Trace, Transform
+
+MEMORY_BYTES = 96 * 2**20
+"""Of logits held for objects to go on from; what is let go is computed again when it is needed."""
+
+Free = Callable[[LocalMask], LocalMask]
+"""From a wanted mask to what of it the object may have."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A mask in the making; the fields are those of `SegmentedObject`, and the segmenter's memory."""
+
+    local: LocalMask
+    fixed: LocalMask
+    edited: LocalMask
+    prompts: tuple[Prompt, ...] = ()
+    memory: Any = None
+
+
+class Maker:
+    """Makes masks with one model on one volume.
+
+    Args:
+        volume: The volume.
+        engine: The model.
+    """
+
+    def __init__(self, volume: Volume, engine: Engine) -> None:
+        self.volume = volume
+        self.engine = engine
+        self.segmenter = engine.segmenter(volume)
+        self._memories = _Memories(MEMORY_BYTES)
+
+    def say(
+        self,
+        item: SegmentedObject,
+        action: Prompt | Edit,
+        options: Options,
+        others: Iterable[LocalMask],
+        approach: Sequence[Transform] = (),
+    ) -> SegmentedObject:
+        """The object after one more prompt or edit.
+
+        Args:
+            item: The object so far.
+            action: The prompt or edit, checked.
+            options: How to answer it.
+            others: Masks whose voxels it must leave alone.
+            approach: The transforms that led to ``array``, for the trace.
+
+        Raises:
+            PromptError: It cannot be answered.
+        """
+        same = (said.number for said in item.said.back() if str(said.action) == str(action)) if item.said else iter(())
+        number = 1 + next(same, 0)
+        form = Form(item.local, item.fixed, item.edited, item.prompts, self._memory(item, action))
+        after, spared, answer = self._after(form, action, options, _without(list(others)))
+        told = None if answer is None else self._told(answer, after.local, approach)
+        said = Said(action, options, PackedMask.of(spared), told, item.said, number)
+        if answer is not None:
+            self._memories.put(said, after.memory)
+        return replace(item, local=after.local, fixed=after.fixed, edited=after.edited, said=said)
+
+    def remake(
+        self,
+        item: SegmentedObject,
+        others: Sequence[LocalMask] = (),
+        watch: Callable[[LocalMask, bool], None] | None = None,
+    ) -> SegmentedObject:
+        """The object with everything said once more, by this maker's model; edits that find nothing are left out.
+
+        Args:
+            item: The object.
+            others: Masks whose voxels it must leave alone, besides what it spared then.
+            watch: Called with the mask after each prompt (True) and edit (False).
+        """
+        form = self._nothing()
+        last: Said | None = None
+        for said in item.history:
+            free = _without([said.spared.unpack(self.volume.size), *others])
+            try:
+                form, spared, answer = self._after(form, said.action, said.options, free)
+            except PromptError:
+                if isinstance(said.action, Prompt):
+                    raise
+                continue
+            if watch is not None:
+                watch(form.local, answer is not None)
+            told = None
+            if answer is not None:
+                approach = () if said.told is None else said.told.trace.approach
+                told = self._told(answer, form.local, approach)
+            last = replace(said, spared=PackedMask.of(spared), told=told, before=last)
+            if answer is not None:
+                self._memories.put(last, form.memory)
+        return replace(item, local=form.local, fixed=form.fixed, edited=form.edited, said=last)
+
+    def prepare(self, item: SegmentedObject, prompt: Prompt, options: Options) -> None:
+        """Compute ahead what a prompt would need, unless that would take making the mask again first."""
+        if item.answered is not None and item.answered not in self._memories:
+            return
+        self.segmenter.prepare(self._situation(item, prompt, options))
+
+    def trace(self, item: SegmentedObject, ijk: ArrayLike, options: Options, approach: Sequence[Transform]) -> Trace:
+        """The trace that a click at a voxel (i, j, k), may be fractional, would have."""
+        at = Point(tuple(int(n) for n in np.rint(np.nan_to_num(ijk))))  # type: ignore[arg-type]
+        chain = self.segmenter.chain(ijk, self._situation(item, at, options))
+        return chain.preceded_by(*approach).trace(ijk, "voxel")
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _after(
+        self, form: Form, action: Prompt | Edit, options: Options, free: Free
+    ) -> tuple[Form, LocalMask, Answer | None]:
+        """The form after an action, what it left to other objects, and the answer to a prompt."""
+        if isinstance(action, Prompt):
+            prompts = (*form.prompts, action)
+            situation = Situation(prompts, form.local, form.fixed | form.edited, form.memory, options)
+            answer = self.segmenter.answer(situation)
+            wanted = answer.mask
+            if form.fixed.count:
+                wanted = wanted.without(form.fixed) | (form.local & form.fixed)
+            local = free(wanted)
+            edited = LocalMask.empty(self.volume.size)
+            if isinstance(action, StartMask) and not action.positive:
+                edited = form.edited | form.local.without(local)
+            return Form(local, form.fixed, edited, prompts, answer.memory), wanted.without(local), answer
+        if isinstance(action, Paint):
+            where = action.where.unpack(self.volume.size)
+            allowed = free(where) if action.add else where
+            local = form.local | allowed if action.add else form.local.without(where)
+            after = replace(form, local=local, fixed=form.fixed | allowed, edited=form.edited.without(allowed))
+            return after, where.without(allowed), None
+        clicks = [prompt.ijk for prompt in form.prompts if isinstance(prompt, Point) and prompt.positive]
+        wanted = operate(action, form.local, self.volume, clicks)
+        local = free(wanted)
+        changed = local ^ form.local
+        after = replace(form, local=local, fixed=form.fixed.without(changed), edited=form.edited | changed)
+        return after, wanted.without(local), None
+
+    def _told(self, answer: Answer, local: LocalMask, approach: Sequence[Transform]) -> Told:
+        return Told(
+            trace=answer.chain.preceded_by(*approach).trace(answer.anchor, "voxel"),
+            distance_mm=local.distance_mm(answer.anchor, self.volume.spacing),
+            quality=answer.quality,
+            volume_ml=local.volume_ml(self.volume.spacing),
+            cubes=answer.cubes,
+            seconds=answer.seconds,
+            embedding_reused=answer.embedding_reused,
+            model=(self.engine.spec.name, self.engine.fingerprint),
+            notes=answer.notes,
+        )
+
+    def _situation(self, item: SegmentedObject, prompt: Prompt, options: Options) -> Situation:
+        last = item.answered
+        cubes = () if last is None or last.told is None else last.told.cubes
+        memory = None if last is None else self._memories.get(last)
+        return Situation((*item.prompts, prompt), item.local, item.fixed | item.edited, memory, options, cubes)
+
+    def _memory(self, item: SegmentedObject, action: Prompt | Edit) -> Any:
+        """What the segmenter goes on from, computed again where it was let go; edits need none."""
+        last = item.answered
+        if last is None or not isinstance(action, Prompt):
+            return None
+        if last not in self._memories:
+            form = self._nothing()
+            for said in item.history[: item.history.index(last) + 1]:
+                free = _without([said.spared.unpack(self.volume.size)])
+                form, _, _ = self._after(form, said.action, said.options, free)
+            self._memories.put(last, form.memory)
+        return self._memories.get(last)
+
+    def _nothing(self) -> Form:
+        nothing = LocalMask.empty(self.volume.size)
+        return Form(nothing, nothing, nothing)
+
+
+def _without(others: Sequence[LocalMask]) -> Free:
+    def free(wanted: LocalMask) -> LocalMask:
+        for other in others:
+            wanted = wanted.without(other)
+        return wanted
+
+    return free
+
+
+class _Memories:
+    """Segmenters' memories by what was said last, bounded in bytes; the least recently used goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: OrderedDict[Said, Any] = OrderedDict()
+
+    def __contains__(self, said: Said | None) -> bool:
+        return said in self._held
+
+    def get(self, said: Said) -> Any:
+        if said not in self._held:
+            return None
+        self._held.move_to_end(said)
+        return self._held[said]
+
+    def put(self, said: Said, memory: Any) -> None:
+        self._held[said] = memory
+        self._held.move_to_end(said)
+        total = sum(0 if one is None else int(one.nbytes) for one in self._held.values())
+        while total > self._limit and len(self._held) > 1:
+            _, gone = self._held.popitem(last=False)
+            total -= 0 if gone is None else int(gone.nbytes)

@@ -1,0 +1,25 @@
+"""The ? panel: all keys and mouse gestures."""
+
+import ipywidgets as widgets
+
+from sammed3d_nb.ui.bar import button
+from sammed3d_nb.ui.shortcuts import help_html
+from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.tool import Tool
+
+
+class Help(Tool):
+    """The panel, its button and its keys."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.panel = widgets.HTML(help_html(), layout=widgets.Layout(display="none"))
+        self.panel.add_class("snb-help-panel")
+        self.over = (self.panel,)
+        self.bar_end = (button("?", "toggle_help", "Keyboard and mouse (?)", stage.guarded(stage.act)),)
+        self.actions = {
+            "toggle_help": lambda: self._show(self.panel.layout.display == "none"),
+            "close_help": lambda: self._show(False),
+        }
+
+    def _show(self, on: bool) -> None:
+        self.panel.layout.display = "block" if on else "none"

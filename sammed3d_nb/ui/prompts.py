@@ -1,0 +1,105 @@
+"""Prompts: clicks by the mouse or by code, their marks on the views, and the way that the last one took."""
+
+import time
+from collections import deque
+from concurrent.futures import Future
+
+import ipywidgets as widgets
+
+from sammed3d_nb.session.objects import Result, Said
+from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
+from sammed3d_nb.ui.orthoviews import OrthoViews
+from sammed3d_nb.ui.page import Page
+from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.tool import Tool
+from sammed3d_nb.ui.view import Pointer
+
+_DOUBLE_CLICK = 0.4  # seconds in which the same click again is the second half of a double click
+
+Voxel = tuple[int, int, int]
+
+
+class Prompts(Tool):
+    """Takes clicks, and shows those of the current object.
+
+    Args:
+        stage: What the tools share.
+        views: Where the mouse clicks and the marks are drawn.
+        chain: Shows the last click's way to the network.
+        page: Puts that way into the clipboard.
+    """
+
+    def __init__(self, stage: Stage, views: OrthoViews, chain: ChainPanel, page: Page) -> None:
+        self._stage, self._views, self._chain, self._page = stage, views, chain, page
+        self._pending: list[tuple[Session, Voxel, bool]] = []  # asked for, not answered yet
+        self._pointers: deque[tuple[Said | None, Pointer]] = deque(maxlen=200)  # by what was answered
+        self._last_press: tuple[float, Voxel, bool] | None = None
+        self.sign = widgets.ToggleButtons(
+            options=[("+ Positive", True), ("− Negative", False)],
+            tooltips=["Left click adds (T)", "Left click removes (T)"],
+            style=widgets.ToggleButtonsStyle(button_width="92px"),
+        )
+        self.sign.add_class("snb-sign")
+        self.bar, self.side = (self.sign,), (chain.widget,)
+        self.actions = {"toggle_sign": self._toggle_sign}
+        views.on_prompt = self._pressed
+
+    def click(self, voxel: Voxel, positive: bool, pointer: Pointer | None = None) -> "Future[Result]":
+        """Click on a voxel for the current object, in the background; `pointer` is the mouse, None for code."""
+        session = self._stage.ready()
+        pending = (session, voxel, positive)
+        with self._stage.lock:
+            if session.volume.contains(voxel):
+                self._views.cross = voxel  # the click is seen at once, its mask follows
+                self._pending.append(pending)
+                self._mark(session)
+                self._views.follow()
+                self._views.redraw()
+
+        def job(session: Session) -> Result:
+            try:
+                result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
+            finally:
+                if pending in self._pending:
+                    self._pending.remove(pending)
+            if pointer is not None:
+                self._pointers.append((session.current.answered, pointer))
+            return result
+
+        return self._stage.change("Segmenting", job, notes=lambda result: result.notes)
+
+    def show(self, session: Session) -> None:
+        """Forget how the mouse lay over the volume before."""
+        self._pointers.clear()
+
+    def refresh(self, session: Session | None) -> None:
+        """Show the current object's clicks and the way of the last one."""
+        if session is None:
+            return
+        self._mark(session)
+        result, answered = session.result, session.current.answered
+        pointer = next((pointer for known, pointer in self._pointers if known is answered), None)
+        path = None if result is None else ClickPath.of(result, pointer, session.model)
+        self._chain.click(path)
+        self._page.clipboard = "" if path is None else path.to_json()
+
+    def release(self) -> None:
+        """Forget all clicks."""
+        self._pending.clear()
+        self._pointers.clear()
+
+    def _mark(self, session: Session) -> None:
+        waiting = [(voxel, positive) for of, voxel, positive in self._pending if of is session]
+        self._views.clicks = [*((click.ijk, click.positive) for click in session.clicks), *waiting]
+
+    def _pressed(self, pointer: Pointer, left: bool) -> None:
+        positive = bool(self.sign.value) if left else False
+        now = time.monotonic()
+        last, self._last_press = self._last_press, (now, pointer.voxel, positive)
+        if last and last[1:] == (pointer.voxel, positive) and now - last[0] < _DOUBLE_CLICK:
+            return
+        self.click(pointer.voxel, positive, pointer)
+
+    def _toggle_sign(self) -> None:
+        self.sign.value = not self.sign.value
