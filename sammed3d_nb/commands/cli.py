@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
     segment = commands.add_parser("segment", help="segment by clicks, without a screen", description=_segment.__doc__)
     _add_image(segment)
+    _add_reading(segment)
     segment.add_argument(
         "--click",
         dest="clicks",
@@ -101,6 +102,9 @@ def parser() -> argparse.ArgumentParser:
         help="voxel index to click on, from 0; :- removes from the mask; give it once for each click, in order",
     )
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="mask to write (.nii.gz, …)")
+    segment.add_argument(
+        "--overwrite", action="store_true", help="replace MASK even where it is no mask of this program"
+    )
     segment.add_argument("--trace", action="store_true", help="print each click's path through all spaces")
     segment.add_argument("--save", type=Path, metavar="RECORD", help="save the session, for replay or the app")
     _add_model(segment)
@@ -110,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("record", type=Path, metavar="RECORD", help="a saved session (.json)")
     replay.add_argument("--image", metavar="IMAGE", help="the image, if it is no longer where it was")
     _add_series(replay, default="the recorded one")
+    _add_reading(replay)
     _add_model(replay)
     replay.add_argument("--other-model", action="store_true", help="take another model than the recorded one too")
     replay.set_defaults(run=_replay)
@@ -179,6 +184,14 @@ def _add_series(command: argparse.ArgumentParser, *, default: str) -> None:
     command.add_argument("--series", metavar="S", help=told)
 
 
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    """How to read an image that can be read in two ways."""
+    command.add_argument(
+        "--geometry", choices=("sform", "qform"), help="of a NIfTI file that states two (default: sform)"
+    )
+    command.add_argument("--straighten", action="store_true", help="shift a tilted gantry's slices to where they lie")
+
+
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")
     command.add_argument("--decoder", metavar="M", help="SAM-Med3D file for a checkpoint that is an encoder alone")
@@ -206,14 +219,14 @@ def _number(what: str, least: int, text: str) -> int:
     return int(text)
 
 
-def _open(image: str, series: str | None = None) -> Volume:
+def _open(image: str, series: str | None = None, *, geometry: str | None = None, straighten: bool = False) -> Volume:
     """The image or sample, with its warnings told."""
     from sammed3d_nb.imaging.sample import open_sample
     from sammed3d_nb.imaging.volume import Volume
 
     if image in SAMPLES and not Path(image).exists():
         return open_sample(image)
-    volume = Volume.read(image, series=series)
+    volume = Volume.read(image, series=series, geometry=geometry, straighten=straighten)
     for warning in volume.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     return volume
@@ -230,11 +243,14 @@ def _segment(options: argparse.Namespace) -> int:
     from sammed3d_nb.imaging.writers import check_mask_path, check_not_source
 
     source = Path(options.image)
-    check_mask_path(options.output, source)
+    replaces = options.overwrite or None
+    check_mask_path(options.output, source, overwrite=replaces)
     if options.save is not None:
+        if options.save.resolve() == options.output.resolve():
+            raise UserError(f"{options.save} is to hold both the mask and the session; give --save another name.")
         launch.check_folder(options.save.parent)
         check_not_source(options.save, source)
-    volume = _open(options.image, options.series)
+    volume = _open(options.image, options.series, geometry=options.geometry, straighten=options.straighten)
     for ijk, _ in options.clicks:
         if not volume.contains(ijk):
             last = tuple(n - 1 for n in volume.size)
@@ -253,7 +269,7 @@ def _segment(options: argparse.Namespace) -> int:
         )
         if options.trace:
             print(result.trace)
-    volume.write_mask(session.mask, options.output)
+    volume.write_mask(session.mask, options.output, overwrite=replaces)
     if options.save is not None:
         session.save(options.save)
     return 0
@@ -271,7 +287,8 @@ def _replay(options: argparse.Namespace) -> int:
         raise UserError(f"{options.record.name} does not say which image it was made on; say where it is with --image.")
     if not Path(image).exists() and image not in SAMPLES:
         raise UserError(f"The image {image} of {options.record.name} is gone; say where it is with --image.")
-    volume = _open(image, options.series or made_on.get("series"))
+    series = options.series or made_on.get("series")
+    volume = _open(image, series, geometry=options.geometry, straighten=options.straighten)
     if options.model is None:
         options.model, decoder = _recorded_model(made_with)
         options.decoder = options.decoder or decoder

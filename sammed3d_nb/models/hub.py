@@ -147,7 +147,7 @@ def _download(url: str, size: int, known: Published, blob: Path) -> None:
         if shutil.disk_usage(blob.parent).free < size - have:
             raise OSError(errno.ENOSPC, "No space left on device")
         if have < size:
-            with open(part, "ab", opener=_no_link) as file:  # noqa: PTH123  Path.open takes no opener
+            with open(part, "ab", opener=_no_link) as file:
                 http_get(
                     url,
                     file,
