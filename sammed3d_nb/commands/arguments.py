@@ -26,6 +26,14 @@ def add_series(command: argparse.ArgumentParser, *, default: str) -> None:
     command.add_argument("--series", metavar="S", help=told)
 
 
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """How to read an image that can be read in two ways."""
+    command.add_argument(
+        "--geometry", choices=("sform", "qform"), help="of a NIfTI file that states two (default: sform)"
+    )
+    command.add_argument("--straighten", action="store_true", help="shift a tilted gantry's slices to where they lie")
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """The model, and where and how it computes."""
     command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")
@@ -48,14 +56,16 @@ def number(what: str, least: int, text: str) -> int:
     return int(text)
 
 
-def open_image(image: str, series: str | None = None) -> Volume:
+def open_image(
+    image: str, series: str | None = None, *, geometry: str | None = None, straighten: bool = False
+) -> Volume:
     """The image or sample, with its warnings told."""
     from sammed3d_nb.imaging.sample import open_sample
     from sammed3d_nb.imaging.volume import Volume
 
     if image in SAMPLES and not Path(image).exists():
         return open_sample(image)
-    volume = Volume.read(image, series=series)
+    volume = Volume.read(image, series=series, geometry=geometry, straighten=straighten)
     for warning in volume.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     return volume

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed3d_nb.commands.arguments import SAMPLES, add_model, add_series, load, open_image
+from sammed3d_nb.commands.arguments import SAMPLES, add_model, add_reading, add_series, load, open_image
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def add_to(commands: Any) -> None:
     replay.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="saved sessions (.json)")
     replay.add_argument("--image", metavar="IMAGE", help="the image, if it is no longer where it was")
     add_series(replay, default="the recorded one")
+    add_reading(replay)
     add_model(replay)
     replay.add_argument(
         "--other-model", action="store_true", help="take another model too; a table says how many prompts it needs"
@@ -54,7 +55,8 @@ def _replay(path: Path, options: argparse.Namespace) -> bool:
         raise UserError(f"{path.name} does not say which image it was made on; say where it is with --image.")
     if not Path(image).exists() and image not in SAMPLES:
         raise UserError(f"The image {image} of {path.name} is gone; say where it is with --image.")
-    volume = open_image(image, options.series or made_on.get("series"))
+    series = options.series or made_on.get("series")
+    volume = open_image(image, series, geometry=options.geometry, straighten=options.straighten)
     source, decoder = options.model, options.decoder
     if source is None:
         source, recorded = _recorded_model(made_with)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed3d_nb.commands.arguments import add_image, add_model, load, open_image
+from sammed3d_nb.commands.arguments import add_image, add_model, add_reading, load, open_image
 from sammed3d_nb.commands.launch import check_folder
 from sammed3d_nb.errors import UserError
 
@@ -26,11 +26,15 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser's."""
     segment = commands.add_parser("segment", help="segment by prompts, without a screen", description=run.__doc__)
     add_image(segment)
+    add_reading(segment)
     for name, read, metavar, told in _PROMPTS:
         segment.add_argument(
             f"--{name}", dest="prompts", action="append", type=read, metavar=metavar, default=[], help=told
         )
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="mask to write (.nii.gz, …)")
+    segment.add_argument(
+        "--overwrite", action="store_true", help="replace MASK even where it is no mask of this program"
+    )
     segment.add_argument("--trace", action="store_true", help="print each prompt's path through all spaces")
     segment.add_argument("--save", type=Path, metavar="RECORD", help="save the session, for replay or the app")
     add_model(segment)
@@ -44,11 +48,14 @@ def run(options: argparse.Namespace) -> int:
     if not options.prompts:
         raise UserError("There is no prompt; give at least one --click, --box, --scribble, --lasso or --start.")
     source = Path(options.image)
-    check_mask_path(options.output, source)
+    replaces = options.overwrite or None
+    check_mask_path(options.output, source, overwrite=replaces)
     if options.save is not None:
+        if options.save.resolve() == options.output.resolve():
+            raise UserError(f"{options.save} is to hold both the mask and the session; give --save another name.")
         check_folder(options.save.parent)
         check_not_source(options.save, source)
-    volume = open_image(options.image, options.series)
+    volume = open_image(options.image, options.series, geometry=options.geometry, straighten=options.straighten)
     prompts = [(text, made(volume)) for text, made in options.prompts]
     for _, prompt in prompts:
         prompt.check(volume)
@@ -64,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"Note: {note}", file=sys.stderr)
     if not session.current.local.count:
         print("Warning: the mask is empty; another click may find the object.", file=sys.stderr)
-    volume.write_mask(session.mask, options.output)
+    volume.write_mask(session.mask, options.output, overwrite=replaces)
     if options.save is not None:
         session.save(options.save)
     return 0

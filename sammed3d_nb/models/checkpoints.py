@@ -7,9 +7,7 @@ named after one network hold another in the wild.
 import argparse
 import hashlib
 import logging
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from torch import Tensor
 from sammed3d_nb.errors import CheckpointError
 from sammed3d_nb.models import hub, recognise
 from sammed3d_nb.models.recognise import Kind, Recognised
+from sammed3d_nb.models.torch_files import Number, read_torch
 from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.sam_med3d import SamMed3D
 from sammed3d_nb.network.spec import Network
@@ -31,6 +30,13 @@ SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 _log = logging.getLogger(__name__)
 _NESTED = ("model_state_dict", "state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "sam.")
+_DEEPEST = 8
+_MOST_SHARED = 4  # times its size: tensors may share their bytes
+_MOST_ROWS = 60  # of what a file says about itself
+_DTYPES = {
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+}  # fmt: skip
 
 
 @dataclass
@@ -90,7 +96,7 @@ class Report:
             "SHA-256": contents.sha256 + hub.published_as(contents.sha256),
             "is": found.title,
             "tensors": f"{len(contents.state)}, {sum(t.numel() for t in contents.state.values()):,} weights",
-            **contents.metadata,
+            **dict(list(contents.metadata.items())[:_MOST_ROWS]),
         }
         for i, note in enumerate((*contents.notes, *notes(contents, found))):
             rows[f"note {i + 1}"] = note
@@ -238,7 +244,7 @@ def read(path: Path) -> Contents:
         contents.format = "safetensors"
         contents.state, contents.metadata = _read_safetensors(path)
     else:
-        _unwrap(_read_torch(path), contents)
+        _unwrap(read_torch(path), contents)
     _strip_prefixes(contents)
     if not contents.state:
         raise CheckpointError(f"{path.name} holds no tensors, so it is not a model file.")
@@ -272,55 +278,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            said = {name[:80]: _short(text) for name, text in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, said  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path.name} is cut short or damaged ({path.stat().st_size / 1e6:.1f} MB; {error}); download it again."
-        ) from error
-
-
-def _allowed() -> list[Any]:
-    """What real files hold beside tensors: training arguments, and losses as NumPy scalars. None of it runs code."""
-    import numpy as np
-    from numpy._core import multiarray
-
-    scalar = multiarray.scalar
-    names = [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
-    dtypes = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
-    return [argparse.Namespace, *names, np.dtype, *dtypes]
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        compiled = zipfile.is_zipfile(path) and any(
-            name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()
-        )
-    except (zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(f"{path.name} is cut short or damaged; download it again.") from error
-    if compiled:
-        raise CheckpointError(
-            f"{path.name} is a compiled TorchScript program, not weights; give the checkpoint it was made from."
-        )
-    try:
-        with torch.serialization.safe_globals(_allowed()):
-            try:
-                # mapped: of a training checkpoint only the weights are read, not twice as much optimiser state
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except RuntimeError as error:
-                if "mmap can only be used" not in str(error):
-                    raise
-                return torch.load(path, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
-    except pickle.UnpicklingError as error:
-        asked = re.search(r"(?:GLOBAL|class|function|type) ([A-Za-z_][\w.]*\.[\w.]+)", str(error))
-        if asked is None:
-            raise CheckpointError(f"{path.name} is damaged or no PyTorch checkpoint; download it again.") from error
-        raise CheckpointError(
-            f"{path.name} asks for {asked[1]} to be run when it is opened, which weights never need, so it was not "
-            "opened; ask its author for the bare weights (a state dict or a safetensors file)."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path.name} is cut short or damaged ({path.stat().st_size / 1e6:.1f} MB); download it again."
         ) from error
 
 
@@ -330,39 +292,73 @@ def _unwrap(loaded: Any, contents: Contents) -> None:
         raise CheckpointError(
             f"{contents.path.name} holds a {type(loaded).__name__}, not a dictionary of tensors; give a state dict."
         )
-    state, trail = loaded, []
-    while True:
+    state = loaded
+    trail: list[str] = []
+    while len(trail) < _DEEPEST:
         inner = next((key for key in _NESTED if isinstance(state.get(key), Mapping) and state[key]), None)
         if inner is None:
             break
         _tell({key: value for key, value in state.items() if key != inner}, contents)
         trail.append(inner)
         state = state[inner]
-    if not any(isinstance(value, Tensor) for value in state.values()):
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
         return
     if trail:
         contents.metadata["weights in"] = " → ".join(trail)
+    _check_sizes(contents.path, tensors)
     # cloned: the mapping must not outlive a file that is replaced while the program runs
-    contents.state = {str(k): v.detach().clone() for k, v in state.items() if isinstance(v, Tensor)}
+    contents.state = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are larger than what the file holds of them, each and together."""
+    total = 0
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.dtype in _DTYPES
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path.name} holds no plain weights in {name[:80]} ({tensor.dtype}, shape"
+                f" {str(tuple(tensor.shape))[:60]}); ask its author for the bare weights."
+            )
+        total += tensor.numel() * tensor.element_size()
+    if total > _MOST_SHARED * path.stat().st_size:
+        raise CheckpointError(
+            f"{path.name} asks for {total / 1e9:,.1f} GB of weights and holds {path.stat().st_size / 1e9:.1f} GB, so it"
+            " was not opened; ask its author for the bare weights."
+        )
 
 
 def _tell(extras: Mapping[Any, Any], contents: Contents) -> None:
     for key, value in extras.items():
         if isinstance(value, argparse.Namespace):
-            for name, setting in sorted(vars(value).items()):
-                contents.metadata[f"{key}.{name}"] = _short(setting)
-        elif "optim" in str(key):
+            for name, setting in sorted(vars(value).items(), key=lambda entry: str(entry[0])):
+                contents.metadata[f"{_word(key)}.{_word(name)}"] = _short(setting)
+        elif "optim" in _word(key):
             note = "A training checkpoint: its optimiser state was left out."
             contents.notes.extend([note] if note not in contents.notes else [])
         elif not isinstance(value, Mapping):
-            contents.metadata[str(key)] = _short(value)
+            contents.metadata[_word(key)] = _short(value)
 
 
 def _short(value: Any) -> str:
+    """A few words for a value of any kind, however large or deep."""
     if isinstance(value, list | tuple) and len(value) > 4:
-        return f"{len(value)} values, the last {value[-1]}"
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return f"{len(value)} values, the last {_word(value[-1])}"
+    text = ", ".join(map(_word, value)) if isinstance(value, list | tuple) else _word(value)
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return " ".join(value[:81].split())
+    if value is None or isinstance(value, bool | float | Number | torch.device | torch.dtype):
+        return str(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**20 else "a large number"
+    if isinstance(value, list | tuple) and len(value) <= 8 and all(isinstance(n, int | float | str) for n in value):
+        return f"[{', '.join(map(_word, value))}]"
+    return f"a {type(value).__name__}"
 
 
 def _strip_prefixes(contents: Contents) -> None:

@@ -7,6 +7,7 @@ another process, and a file enters the cache, where it can be opened, only after
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -98,13 +99,13 @@ def fetch(name: str) -> Path:
             "internet, set HF_ENDPOINT to a mirror, or download the file elsewhere and give its path."
         ) from error
     etag = str(metadata.etag)  # of a large file, its SHA-256
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", etag):  # it names a file in the cache: no other may be meant
+        raise DownloadError(f"The hub describes {what} in an unknown way; set HF_ENDPOINT to another one.")
     if len(etag) == len(known.sha256) and etag != known.sha256:
         raise DownloadError(
             f"The hub now holds another {what} (SHA-256 {etag}) than the one known here ({known.sha256}), so it was "
             "not fetched; update this package, or download the file yourself and give its path."
         )
-    if not re.fullmatch(r"[\w.-]+", etag):
-        raise DownloadError(f"The hub describes {what} in an unknown way; set HF_ENDPOINT to another one.")
     try:
         blob = _blobs(known) / etag
         if found is not None and found.resolve() == blob.resolve():
@@ -113,6 +114,9 @@ def fetch(name: str) -> Path:
         path = Path(hf_hub_download(known.repository, known.filename))  # finds the data there, and links to it
         if path.resolve() != blob.resolve():  # the server has changed its mind meanwhile
             raise DownloadError(f"The hub now holds another {what} than the one that was checked; try again.")
+        if _sha256(path) != known.sha256:  # whoever put it there: nothing unchecked is returned
+            blob.unlink(missing_ok=True)
+            raise DownloadError(f"{what} lay in the cache with another checksum and was deleted unopened; try again.")
         return path
     except DownloadError:
         raise
@@ -143,7 +147,7 @@ def _download(url: str, size: int, known: Published, blob: Path) -> None:
         if shutil.disk_usage(blob.parent).free < size - have:
             raise OSError(errno.ENOSPC, "No space left on device")
         if have < size:
-            with part.open("ab") as file:
+            with open(part, "ab", opener=_no_link) as file:
                 http_get(
                     url,
                     file,
@@ -160,6 +164,11 @@ def _download(url: str, size: int, known: Published, blob: Path) -> None:
                 "was damaged or replaced on its way; it was deleted unopened: fetch it again, or from another endpoint."
             )
         part.rename(blob)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, but no link that somebody has put in its place in a shared cache."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _sha256(path: Path) -> str:

@@ -284,6 +284,14 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     return wanted
 
 
+def _bfloat16_is_fast() -> bool:
+    """Whether this CPU has instructions for it; without them it would be as slow as float16."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a build without that library
+        return False
+
+
 def load_model(
     source: str | Path | None = None,
     *,
@@ -301,7 +309,8 @@ def load_model(
         source: nothing (the compact default that ships with the package), a known name, or a path.
         decoder: for a file that holds an image encoder alone, the SAM-Med3D file (or its name) with the rest.
         device: ``"cuda"``, ``"mps"``, ``"cpu"``; by default the first of these that is there.
-        precision: ``"float32"`` (the default), ``"bfloat16"`` or ``"float16"``.
+        precision: ``"float32"`` (the default), ``"bfloat16"`` or ``"float16"``, which a CPU is too slow for: there it
+            is bfloat16 or float32, and ``notes`` say so.
         architecture: refuse anything else than ``"sam-med3d"``, ``"fastsam3d"`` or ``"compact"``.
 
     Raises:
@@ -312,11 +321,16 @@ def load_model(
     precision = precision or "float32"
     if precision not in PRECISIONS:
         raise DeviceError(f"The precision {precision!r} is not known; say one of {', '.join(PRECISIONS)}.")
-    where = pick_device(device)
+    where, asked = pick_device(device), precision
+    remarks: list[str] = []
+    if where.type == "cpu" and precision == "float16":
+        precision = "bfloat16" if _bfloat16_is_fast() else "float32"
+        remarks.append(f"A CPU takes minutes for a click in float16: the model answers in {precision}.")
+        _log.warning("%s", remarks[0])
     with _loading:
         files = [checkpoints.locate(source)] + ([] if decoder is None else [checkpoints.locate(decoder)])
         states = [(str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-        key = (*states, architecture, str(where), precision)
+        key = (*states, architecture, str(where), asked)
         model = _loaded.get(key)
         if model is None:
             second = None if decoder is None else files[1]
@@ -325,7 +339,7 @@ def load_model(
                 opened.network,
                 where,
                 precision,
-                notes=opened.notes,
+                notes=[*opened.notes, *remarks],
                 files=opened.files,
                 reopen=lambda: checkpoints.open_network(files[0], decoder=second, architecture=architecture)[0],
             )

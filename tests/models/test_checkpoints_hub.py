@@ -114,6 +114,28 @@ def test_another_file_on_the_hub_is_not_even_fetched(small_file: Path, tmp_path:
         assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000]
 
 
+@pytest.mark.parametrize("etag", ["{good}.part", "{good}.part.lock", "..", "a", "G" * 64, "{good}0"])
+def test_an_etag_that_names_another_file_is_refused(small_file: Path, tmp_path: Path, etag: str) -> None:
+    """A cut download leaves <sha>.part, and the next answer could make that the file to open, unchecked."""
+    good = checksum(small_file)
+    with Hub(TURBO.repository, small_file, corrupt=True) as hub:
+        assert fetch(hub, tmp_path, good, limit=1_500_000).returncode == 2  # leaves a part
+        hub.etag = etag.format(good=good)
+        assert "in an unknown way" in sentence(fetch(hub, tmp_path, good))
+
+
+def test_what_lies_in_the_cache_is_checked_before_it_is_returned(small_file: Path, tmp_path: Path) -> None:
+    good = checksum(small_file)
+    with Hub(TURBO.repository, small_file) as hub:
+        hub.etag = "a" * 40
+        blobs = tmp_path / "hub" / f"models--{TURBO.repository.replace('/', '--')}" / "blobs"
+        blobs.mkdir(parents=True)
+        (blobs / hub.etag).write_bytes(b"planted")
+        assert "another checksum and was deleted unopened" in sentence(fetch(hub, tmp_path, good))
+        assert not (blobs / hub.etag).exists()
+        assert checksum(Path(fetch(hub, tmp_path, good).stdout.strip())) == good
+
+
 def test_no_space(small_file: Path, tmp_path: Path) -> None:
     """A limit on the size of files is the nearest to a full disk that needs no privileges."""
     with Hub(TURBO.repository, small_file) as hub:

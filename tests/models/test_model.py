@@ -13,6 +13,7 @@ from support import BallNetwork, torso_like
 
 from sammed3d_nb import Session, load_model
 from sammed3d_nb.errors import CheckpointError, DeviceError
+from sammed3d_nb.models import checkpoints
 from sammed3d_nb.models.model import Model, missing, pick_device
 from sammed3d_nb.network import graphs
 from sammed3d_nb.network.compact import Compact
@@ -125,7 +126,8 @@ def test_concurrent_loading_loads_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precision_stays_near(file: Path, precision: str) -> None:
-    exact, low = load_model(file, device="cpu"), load_model(file, device="cpu", precision=precision)
+    network, _ = checkpoints.open_network(file)
+    exact, low = load_model(file, device="cpu"), Model(network, torch.device("cpu"), precision)
     a, b = exact.encode(cube()), low.encode(cube())
     assert isinstance(a, torch.Tensor)
     assert isinstance(b, torch.Tensor)
@@ -133,6 +135,18 @@ def test_lower_precision_stays_near(file: Path, precision: str) -> None:
     assert low.megabytes < 0.7 * exact.megabytes
     matrix = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
     assert low.network.state_dict()[matrix].dtype == torch.float32
+
+
+@pytest.mark.parametrize(("fast", "instead"), [(True, "bfloat16"), (False, "float32")])
+def test_float16_on_a_cpu_is_answered_in_what_a_cpu_can(
+    file: Path, fast: bool, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One click took 26 minutes."""
+    monkeypatch.setattr("sammed3d_nb.models.model._bfloat16_is_fast", lambda: fast)
+    model = load_model(file, device="cpu", precision="float16")
+    assert model.precision == instead
+    assert model.notes[-1] == f"A CPU takes minutes for a click in float16: the model answers in {instead}."
+    assert load_model(file, device="cpu", precision="float16") is model
 
 
 def test_devices_and_precisions_that_are_not_there(file: Path) -> None:
@@ -219,7 +233,8 @@ def test_numbers_too_large_for_float16_go_on_in_bfloat16(tmp_path: Path) -> None
     state = weights()
     state["image_encoder.blocks.2.mlp.lin2.weight"] *= 1e4
     path = save(tmp_path / "loud.pth", state)
-    exact, model = load_model(path, device="cpu"), load_model(path, device="cpu", precision="float16")
+    exact, network = load_model(path, device="cpu"), checkpoints.open_network(path)[0]
+    model = Model(network, torch.device("cpu"), "float16", reopen=lambda: checkpoints.open_network(path)[0])
     embedding, expected = model.encode(cube()), exact.encode(cube())
     assert model.precision == "bfloat16"
     assert "too large for float16" in model.notes[-1]
