@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import sys
@@ -110,10 +111,16 @@ def _flush() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep ITK's warnings off the terminal: what matters is checked here and told in sentences."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    """Keep ITK's warnings off the terminal: what matters is checked here and told in sentences.
+
+    The process's locale is as before afterwards: GDCM leaves "C" behind where a JPEG slice does not decode, and Python
+    reads the output of other programs as ASCII from then on.
+    """
+    before, spoken = sitk.ProcessObject.GetGlobalWarningDisplay(), locale.setlocale(locale.LC_ALL)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
+        if locale.setlocale(locale.LC_ALL) != spoken:
+            locale.setlocale(locale.LC_ALL, spoken)

@@ -94,15 +94,15 @@ class Asking:
         self, cube: Cube, logits: Logits, before: Logits, points: NDArray[np.int64], reach: float
     ) -> Logits:
         """Logits that keep the mask of those before further than `reach` cube voxels from all `points` (N, 3)."""
-        lost = np.argwhere((before > 0) & (logits <= 0))
-        if not len(lost):
+        if not ((before > 0) & (logits <= 0)).any():
             return logits
-        places = grid_to_cube(len(logits), cube.size)(lost)
-        clicked = cube.from_voxel(self.volume)(points.astype(np.float64))
-        far = lost[np.min([np.linalg.norm(places - point, axis=1) for point in clicked], axis=0) > reach]
-        kept = logits.copy()
-        kept[tuple(far.T)] = before[tuple(far.T)]
-        return kept
+        line = grid_to_cube(len(logits), cube.size)(np.repeat(np.arange(len(logits))[:, None], 3, axis=1))[:, 0]
+        far = np.ones(logits.shape, dtype=bool)
+        for point in cube.from_voxel(self.volume)(points.astype(np.float64)):
+            squares = [((line - at) ** 2).astype(np.float32) for at in point]
+            far &= squares[0][:, None, None] + squares[1][:, None] + squares[2] > reach**2
+        # also where the mask was not: what is brought home lies between the cells
+        return np.where(far, np.maximum(logits, before), logits)
 
     def zoom(self, cube: Cube, logits: Logits, quality: float) -> tuple[Cube, Logits, float]:
         """Ask again with a finer or coarser cube while the mask calls for one and the answer gets no worse."""

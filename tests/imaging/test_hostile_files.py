@@ -1,6 +1,7 @@
 """Files from strangers: fewer voxels than announced, more bytes than memory, other people's files, endless headers."""
 
 import gzip
+import locale
 import os
 import struct
 import zlib
@@ -222,8 +223,10 @@ def test_jpeg_slices_that_are_not_whole(tmp_path, compressor, fault):
             other = pydicom.dcmread(path)
             other.Rows = 128
             other.save_as(path)
+    spoken = locale.setlocale(locale.LC_ALL)
     sentence = refusal(tmp_path / "s")
     assert "truncated" in sentence
+    assert locale.setlocale(locale.LC_ALL) == spoken, "GDCM leaves another locale behind"
 
 
 def bomb(start, megabytes, wbits):
