@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sammed3d_nb import atomic
-from sammed3d_nb.errors import RecordInUse, UserError
+from sammed3d_nb.errors import RecordError, RecordInUse, UserError
 from sammed3d_nb.session import record
 from sammed3d_nb.session.lock import RecordLock, read
 
@@ -50,6 +50,7 @@ class Autosave:
             text: The whole record, for the first change and after a failure.
         """
         if self._closed:
+            self.error = f"This session was closed: what is said from now on is not saved to {self.path.name}."
             return
         try:
             if self._lock is None:
@@ -74,7 +75,7 @@ class Autosave:
             RecordError: It cannot be written.
         """
         if not self._ours:
-            _keep(self.path)
+            keep_other(self.path)
         written = text()
         record.write(self.path, written)
         self._size, self._ours = len(written.encode()), True
@@ -137,8 +138,18 @@ class Autosave:
         self._told = f"{who} has taken over {was}: this session goes on as {aside.name}."
 
 
-def _keep(path: Path) -> None:
-    """Keep another session's record under a name of its own."""
+def keep_other(path: Path) -> None:
+    """Before `path` is written: keep another session's record under a name of its own.
+
+    Raises:
+        RecordInUse: That session has it open.
+        RecordError: It cannot be kept.
+    """
+    holder = read(RecordLock.beside(path))
+    if holder is not None and not (holder.gone or holder.is_here):
+        raise RecordInUse(
+            f"{path.name} is open in another session ({holder.user} on {holder.host}); save under another name."
+        )
     if not path.is_file():
         return
     number = 1
@@ -149,9 +160,16 @@ def _keep(path: Path) -> None:
             break
         except FileExistsError:
             number += 1
-    with os.fdopen(handle, "wb") as copy, path.open("rb") as file:
-        shutil.copyfileobj(file, copy)
-    atomic.sync(kept)
+        except OSError as error:
+            raise RecordError(_sentence(kept, error)) from error
+    try:
+        with os.fdopen(handle, "wb") as copy, path.open("rb") as file:
+            shutil.copyfileobj(file, copy)
+        atomic.sync(kept)
+    except OSError as error:
+        with suppress(OSError):
+            kept.unlink()
+        raise RecordError(_sentence(kept, error)) from error
 
 
 def _read(handle: int, start: int, count: int) -> bytes:

@@ -1,7 +1,8 @@
 """Masks in the making: an object's mask is a function of what has been said about it, and this is the function."""
 
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,7 +56,7 @@ class Maker:
         item: SegmentedObject,
         action: Prompt | Edit,
         options: Options,
-        others: Iterable[LocalMask],
+        others: Sequence[SegmentedObject],
         approach: Sequence[Transform] = (),
     ) -> SegmentedObject:
         """The object after one more prompt or edit.
@@ -64,7 +65,7 @@ class Maker:
             item: The object so far.
             action: The prompt or edit, checked.
             options: How to answer it.
-            others: Masks whose voxels it must leave alone.
+            others: The objects whose voxels it must leave alone.
             approach: The transforms that led to ``array``, for the trace.
 
         Raises:
@@ -75,8 +76,8 @@ class Maker:
         )
         number = 1 + next(same, 0)
         form = Form(item.local, item.fixed, item.edited, item.prompts, self._memory(item, action))
-        after, spared, answer = self._after(form, action, options, _without(list(others)))
-        told = None if answer is None else self._told(answer, after.local, approach)
+        after, spared, answer = self._after(form, action, options, _without([other.local for other in others]))
+        told = None if answer is None else self._told(answer, after.local, approach, self._left(spared, others))
         said = Said(action, options, PackedMask.of(spared), told, item.said, number)
         if answer is not None:
             self._memories.put(said, after.memory)
@@ -159,7 +160,16 @@ class Maker:
         after = replace(form, local=local, fixed=form.fixed.without(changed), edited=form.edited | changed)
         return after, wanted.without(local), None
 
-    def _told(self, answer: Answer, local: LocalMask, approach: Sequence[Transform]) -> Told:
+    def _left(self, spared: LocalMask, others: Sequence[SegmentedObject]) -> tuple[str, ...]:
+        """What to say of voxels that were left to others."""
+        if not spared.count:
+            return ()
+        owners = ", ".join(f"“{other.name}”" for other in others if (spared & other.local).count)
+        return (f"{spared.volume_ml(self.volume.spacing):.3g} mL were left to {owners}, whose they are.",)
+
+    def _told(
+        self, answer: Answer, local: LocalMask, approach: Sequence[Transform], notes: tuple[str, ...] = ()
+    ) -> Told:
         return Told(
             trace=answer.chain.preceded_by(*approach).trace(answer.anchor, "voxel"),
             distance_mm=local.distance_mm(answer.anchor, self.volume.spacing),
@@ -169,7 +179,7 @@ class Maker:
             seconds=answer.seconds,
             embedding_reused=answer.embedding_reused,
             model=(self.engine.spec.name, self.engine.fingerprint),
-            notes=answer.notes,
+            notes=(*answer.notes, *notes),
         )
 
     def _situation(self, item: SegmentedObject, prompt: Prompt, options: Options) -> Situation:
@@ -216,20 +226,23 @@ class _Memories:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: OrderedDict[Said, Any] = OrderedDict()
+        self._lock = threading.Lock()  # what is encoded ahead looks here from another thread
 
     def __contains__(self, said: Said | None) -> bool:
         return said in self._held
 
     def get(self, said: Said) -> Any:
-        if said not in self._held:
-            return None
-        self._held.move_to_end(said)
-        return self._held[said]
+        with self._lock:
+            if said not in self._held:
+                return None
+            self._held.move_to_end(said)
+            return self._held[said]
 
     def put(self, said: Said, memory: Any) -> None:
-        self._held[said] = memory
-        self._held.move_to_end(said)
-        total = sum(0 if one is None else int(one.nbytes) for one in self._held.values())
-        while total > self._limit and len(self._held) > 1:
-            _, gone = self._held.popitem(last=False)
-            total -= 0 if gone is None else int(gone.nbytes)
+        with self._lock:
+            self._held[said] = memory
+            self._held.move_to_end(said)
+            total = sum(0 if one is None else int(one.nbytes) for one in self._held.values())
+            while total > self._limit and len(self._held) > 1:
+                _, gone = self._held.popitem(last=False)
+                total -= 0 if gone is None else int(gone.nbytes)

@@ -17,7 +17,7 @@ from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
-from sammed3d_nb.session.autosave import Autosave
+from sammed3d_nb.session.autosave import Autosave, keep_other
 from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, write_export
 from sammed3d_nb.session.making import Maker
@@ -63,6 +63,7 @@ class Session(ObjectTable):
         self.adapt = adapt
         self.overlap = overlap
         self._maker = Maker(volume, model)
+        self._saved: set[Path] = set()  # by this session, or where it was resumed from
         self._saver = None if autosave is None else Autosave(Path(autosave), take_over=take_over)
         if self._saver is not None:
             weakref.finalize(self, self._saver.close)
@@ -125,8 +126,7 @@ class Session(ObjectTable):
                 )
             others = self._others(item)
             self._refuse_others_voxels(prompt, others)
-            said = self._maker.say(item, prompt, self._options, (other.local for other in others), approach)
-            said = self._with_notes(said, others)
+            said = self._maker.say(item, prompt, self._options, others, approach)
             assert said.said is not None
             self._replace(said, f"{prompt.gesture} {said.said.number} of {item.name}")
             result = said.result
@@ -232,7 +232,7 @@ class Session(ObjectTable):
                 taken = {item.name for item in listed}
                 free = next(n for n in _numbered(name) if n not in taken)
                 item = SegmentedObject.empty(self._new_key(), free, colour or free_colour(listed), self.volume.size)
-                others = [other.local for other in listed if not self._may_share(item, other)]
+                others = [other for other in listed if not self._may_share(item, other)]
                 made.append(self._maker.say(item, StartMask(mask), self._options, others))
             keys = [item.key for item in made]
             what = f"load {len(made)} object{'s' if len(made) > 1 else ''} of {Path(path).name}"
@@ -281,15 +281,21 @@ class Session(ObjectTable):
     def save(self, path: str | Path) -> Path:
         """Save everything as one JSON file, whole or not at all; see `record`.
 
+        A record that another session has written there is kept beside it as ``….bak``.
+
         Raises:
             RecordError: It cannot be written there, or the volume's own file would be overwritten.
+            RecordInUse: Another session has that record open.
         """
         with self._lock:
             saved = Path(path)
             if self._saver is not None and saved == self._saver.path:
                 self._saver.rewrite(self._text)
-            else:
-                record.write(saved, self._text(), source=self.volume.path)
+                return saved
+            if saved.absolute() not in self._saved:
+                keep_other(saved)
+            record.write(saved, self._text(), source=self.volume.path)
+            self._saved.add(saved.absolute())
             return saved
 
     @classmethod
@@ -312,6 +318,8 @@ class Session(ObjectTable):
         session = cls(volume, model, **{**loaded["options"], **options})
         session._history = history
         session._keys = 1 + max([*history.state.objects, *(key for step in history.past for key in step.changes)])
+        if loaded["whole"]:
+            session._saved.add(path.absolute())
         if session._saver is not None:
             session._saver.goes_on_from(path, whole=loaded["whole"])
         return session
@@ -369,22 +377,9 @@ class Session(ObjectTable):
                 state = "locked " if other.locked else ""
                 raise ClickError(f"Voxel {prompt.ijk} belongs to the {state}“{other.name}”; {way}, or click elsewhere.")
 
-    def _with_notes(self, item: SegmentedObject, others: Sequence[SegmentedObject]) -> SegmentedObject:
-        """The object, whose last answer also says what was left to others."""
-        said = item.said
-        assert said is not None
-        assert said.told is not None
-        if not said.spared.data:
-            return item
-        spared = said.spared.unpack(self.volume.size)
-        owners = [f"“{other.name}”" for other in others if (spared & other.local).count]
-        amount = spared.volume_ml(self.volume.spacing)
-        note = f"{amount:.3g} mL were left to {', '.join(owners)}, whose they are."
-        return replace(item, said=replace(said, told=replace(said.told, notes=(*said.told.notes, note))))
-
     def _edit(self, edit: Edit) -> LocalMask:
         item = self._unlocked(self.current)
-        after = self._maker.say(item, edit, self._options, (other.local for other in self._others(item)))
+        after = self._maker.say(item, edit, self._options, self._others(item))
         assert after.said is not None
         spared = after.said.spared.unpack(self.volume.size)
         self._replace(after, f"{edit} {after.said.number} of {item.name}")

@@ -280,6 +280,29 @@ def test_closing_lets_others_in(path: Path) -> None:
     assert not RecordLock.beside(path).exists()
 
 
+def test_saving_by_hand_keeps_what_others_have_saved_there(path: Path, elsewhere: subprocess.Popen[str]) -> None:
+    session = Session(volume(), model_of(BallNetwork()))
+    session.paint([(3, 3, 3)])
+    with pytest.raises(RecordInUse, match="save under another name"):
+        session.save(path)
+    elsewhere.kill()
+    elsewhere.wait()
+    session.save(path)
+    session.save(path)
+    assert resumed(path.with_name(f"{path.name}.bak")).mask[1, 1, 1] == 1
+    assert not path.with_name(f"{path.name}.bak2").exists()
+    assert resumed(path).mask[3, 3, 3] == 1
+
+
+def test_what_is_said_after_closing_is_not_saved_and_that_is_said(path: Path) -> None:
+    session = begin(path)
+    session.paint([(1, 1, 1)])
+    session.close()
+    session.paint([(2, 2, 2)])
+    assert "was closed" in str(session.autosave_error)
+    assert resumed(path).mask.sum() == 1
+
+
 def test_the_image_is_never_overwritten(tmp_path: Path) -> None:
     image = volume().write_mask(np.ones((18, 22, 26), np.uint8), tmp_path / "image.nii.gz")
     session = Session(Volume.read(image), model_of(BallNetwork()))

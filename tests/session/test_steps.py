@@ -169,6 +169,7 @@ def test_a_prediction_takes_no_voxel_of_another_object_and_says_so(session: Sess
     assert not (result.mask & first).any()
     assert result.spared.count
     assert any("mL were left to “object 1”, whose they are." in note for note in result.notes)
+    assert session.current.answered in session._maker._memories, "nothing has to be computed again"
     with pytest.raises(ClickError, match=r"belongs to the “object 1”; allow overlap, or erase it there"):
         session.click(CENTRE)
     session.allow_overlap("b")
