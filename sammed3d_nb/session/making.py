@@ -70,7 +70,9 @@ class Maker:
         Raises:
             PromptError: It cannot be answered.
         """
-        same = (said.number for said in item.said.back() if str(said.action) == str(action)) if item.said else iter(())
+        same = (
+            (said.number for said in item.said.back() if _kind(said.action) == _kind(action)) if item.said else iter(())
+        )
         number = 1 + next(same, 0)
         form = Form(item.local, item.fixed, item.edited, item.prompts, self._memory(item, action))
         after, spared, answer = self._after(form, action, options, _without(list(others)))
@@ -192,6 +194,11 @@ class Maker:
     def _nothing(self) -> Form:
         nothing = LocalMask.empty(self.volume.size)
         return Form(nothing, nothing, nothing)
+
+
+def _kind(action: Prompt | Edit) -> str:
+    """What counts as the same kind in names of steps: "click 3" is the third click, whatever its sign."""
+    return action.kind if isinstance(action, Prompt) else str(action)
 
 
 def _without(others: Sequence[LocalMask]) -> Free:

@@ -31,7 +31,7 @@ def image(tmp_path):
     made.SetOrigin((-20, 30, -100))
     c, s = np.cos(0.2), np.sin(0.2)
     made.SetDirection((c, -s, 0, s, c, 0, 0, 0, -1))
-    path = tmp_path / "ct.nii.gz"
+    path = tmp_path / "torso.nii.gz"
     sitk.WriteImage(made, str(path))
     return path
 
@@ -140,7 +140,7 @@ def test_nothing_overwrites_the_image(capsys, tmp_path, image):
     content = image.read_bytes()
     for written in (["-o", image], ["-o", tmp_path / "m.nii.gz", "--save", image]):
         sentence = refusal(capsys, "segment", image, "--click", "25,20,10", *written)
-        assert "ct.nii.gz is the image itself and would be overwritten" in sentence
+        assert "torso.nii.gz is the image itself and would be overwritten" in sentence
     assert image.read_bytes() == content
     assert list(tmp_path.iterdir()) == [image]
 
@@ -208,8 +208,8 @@ def test_replay_of_what_is_no_record(capsys, tmp_path, image):
 @pytest.mark.parametrize(
     ("click", "part"),
     [
-        ("50,0,0", "Click (50, 0, 0) lies outside ct; choose voxels between (0, 0, 0) and (49, 39, 19)."),
-        ("-1,2,3", "Click (-1, 2, 3) lies outside ct"),
+        ("50,0,0", "Click (50, 0, 0) lies outside torso; choose voxels between (0, 0, 0) and (49, 39, 19)."),
+        ("-1,2,3", "Click (-1, 2, 3) lies outside torso"),
         ("1,2", "'1,2' is no click; expected whole numbers I,J,K"),
         ("1.5,2,3", "is no click"),
         ("1,2,3:x", "is no click"),

@@ -1,0 +1,78 @@
+"""Arguments that several commands take, and what they mean: images, models, numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sammed3d_nb.imaging.volume import Volume
+    from sammed3d_nb.models.model import Model
+
+SAMPLES = ("phantom", "ct")
+
+
+def add_image(command: argparse.ArgumentParser) -> None:
+    """The image and, of a DICOM folder, the series."""
+    command.add_argument("image", metavar="IMAGE", help=f"NIfTI, NRRD, MetaImage, DICOM, or {' or '.join(SAMPLES)}")
+    add_series(command, default="the largest")
+
+
+def add_series(command: argparse.ArgumentParser, *, default: str) -> None:
+    """Which series of a DICOM folder."""
+    told = f"of a DICOM folder: UID, number or description (default: {default})"
+    command.add_argument("--series", metavar="S", help=told)
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """How to read an image that can be read in two ways."""
+    command.add_argument(
+        "--geometry", choices=("sform", "qform"), help="of a NIfTI file that states two (default: sform)"
+    )
+    command.add_argument("--straighten", action="store_true", help="shift a tilted gantry's slices to where they lie")
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """The model, and where and how it computes."""
+    command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")
+    command.add_argument("--decoder", metavar="M", help="SAM-Med3D file for a checkpoint that is an encoder alone")
+    command.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the first that is there)")
+    command.add_argument("--precision", metavar="P", help="float32, bfloat16 or float16 (default float32)")
+
+
+def port(text: str) -> int:
+    """Read a port."""
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def number(what: str, least: int, text: str) -> int:
+    """Read a whole number of something."""
+    if not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}; expected {least} or more")
+    return int(text)
+
+
+def open_image(
+    image: str, series: str | None = None, *, geometry: str | None = None, straighten: bool = False
+) -> Volume:
+    """The image or sample, with its warnings told."""
+    from sammed3d_nb.imaging.sample import open_sample
+    from sammed3d_nb.imaging.volume import Volume
+
+    if image in SAMPLES and not Path(image).exists():
+        return open_sample(image)
+    volume = Volume.read(image, series=series, geometry=geometry, straighten=straighten)
+    for warning in volume.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    return volume
+
+
+def load(options: argparse.Namespace, source: str | None) -> Model:
+    """The model that the options name."""
+    from sammed3d_nb.models.model import load_model
+
+    return load_model(source, decoder=options.decoder, device=options.device, precision=options.precision)

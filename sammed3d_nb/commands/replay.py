@@ -1,0 +1,102 @@
+"""The command ``replay``: saved sessions once more, with their own model or another."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sammed3d_nb.commands.arguments import SAMPLES, add_model, add_reading, add_series, load, open_image
+from sammed3d_nb.errors import UserError
+
+if TYPE_CHECKING:
+    from sammed3d_nb.session.replay import Replayed
+
+CLOSE = 0.9
+"""Dice with the recorded mask from which on a mask counts as there."""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    replay = commands.add_parser("replay", help="run saved sessions again", description=run.__doc__)
+    replay.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="saved sessions (.json)")
+    replay.add_argument("--image", metavar="IMAGE", help="the image, if it is no longer where it was")
+    add_series(replay, default="the recorded one")
+    add_reading(replay)
+    add_model(replay)
+    replay.add_argument(
+        "--other-model", action="store_true", help="take another model too; a table says how many prompts it needs"
+    )
+    replay.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say everything in saved sessions again and tell whether each mask came out the same (exit status 1 if not)."""
+    if options.image is not None and len(options.records) > 1:
+        raise UserError(
+            f"--image names one image and there are {len(options.records)} records; replay them one by one."
+        )
+    same = True
+    for path in options.records:
+        if len(options.records) > 1:
+            print(path)
+        same = _replay(path, options) and same
+    return 0 if same else 1
+
+
+def _replay(path: Path, options: argparse.Namespace) -> bool:
+    from sammed3d_nb.session import record
+    from sammed3d_nb.session.replay import replay
+
+    fields = record.load(path)
+    made_on, made_with = fields["volume"], fields["model"]
+    image = options.image or made_on.get("path") or made_on.get("name")
+    if image is None:
+        raise UserError(f"{path.name} does not say which image it was made on; say where it is with --image.")
+    if not Path(image).exists() and image not in SAMPLES:
+        raise UserError(f"The image {image} of {path.name} is gone; say where it is with --image.")
+    series = options.series or made_on.get("series")
+    volume = open_image(image, series, geometry=options.geometry, straighten=options.straighten)
+    source, decoder = options.model, options.decoder
+    if source is None:
+        source, recorded = _recorded_model(made_with)
+        decoder = decoder or recorded
+    model = load(argparse.Namespace(**{**vars(options), "decoder": decoder}), source)
+    found = []
+    for item in replay(path, volume=volume, model=model, other_model=options.other_model):
+        verdict = "the same" if item.same else f"different, Dice {item.dice:.4f}"
+        print(f"{item.name}: {verdict}{item.note and f' ({item.note})'}", flush=True)
+        found.append(item)
+    if any(item.note for item in found):
+        print(*_table(found), sep="\n")
+    return all(item.same for item in found)
+
+
+def _table(found: list[Replayed]) -> list[str]:
+    """How many prompts it took each model until the mask was, and stayed, close to the recorded one."""
+
+    def shown(count: int | None) -> str:
+        return "never" if count is None else str(count)
+
+    rows = [f"{'':<28}{'prompts':>8}{f'to Dice {CLOSE} then':>20}{'now':>8}{'Dice at the end':>17}"]
+    rows += [
+        f"{item.name:<28}{len(item.curve):>8}{shown(item.prompts_to(CLOSE, recorded=True)):>20}"
+        f"{shown(item.prompts_to(CLOSE)):>8}{item.dice:>17.3f}"
+        for item in found
+        if item.curve
+    ]
+    return rows
+
+
+def _recorded_model(made_with: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The model and decoder of a record: known ones by their checksum, else the files they were.
+
+    Where one is gone, None: of the first file for the default, which `replay` takes only if it is the same one.
+    """
+    from sammed3d_nb.models.hub import KNOWN
+    from sammed3d_nb.session.record import files_of
+
+    names = {known.sha256: name for name, known in KNOWN.items()}
+    files = files_of(made_with)
+    found = [names.get(sha or "") or (path if path and Path(path).is_file() else None) for path, sha in files]
+    return found[0], found[1] if len(found) > 1 and found[0] is not None else None
