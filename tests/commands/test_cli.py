@@ -12,7 +12,7 @@ from dicom_files import voxels, write_series
 from small_models import encoder_alone, save, weights
 from support import SHARED
 
-from sammed3d_nb.commands import cli
+from sammed3d_nb.commands import cli, replay
 from sammed3d_nb.imaging.phantom import make_phantom
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models import checkpoints, hub
@@ -128,7 +128,12 @@ def test_a_saved_session_replays_to_the_same_mask(capsys, tmp_path, image, check
     )
     status, out, _ = run(capsys, "replay", record, "--model", other, "--other-model")
     assert status == 1
-    assert re.fullmatch(r"object 1: different, Dice 0\.\d{4} \(made with another model file \(\S+\)\)\n", out)
+    first, head, row = out.splitlines()
+    assert re.fullmatch(r"object 1: different, Dice 0\.\d{4} \(made with another model file \(\S+\)\)", first)
+    assert head.split() == ["prompts", "to", "Dice", "0.9", "then", "now", "Dice", "at", "the", "end"]
+    assert row.split()[:3] == ["object", "1", "2"]
+    status, out, _ = run(capsys, "replay", record, record, "--model", checkpoint)
+    assert (status, out) == (0, f"{record}\nobject 1: the same\n" * 2)
     moved = image.rename(tmp_path / "moved.nii.gz")
     assert "say where it is with --image" in refusal(capsys, "replay", record, "--model", checkpoint)
     status, out, _ = run(capsys, "replay", record, "--model", checkpoint, "--image", moved)
@@ -168,15 +173,15 @@ def test_replay_opens_the_recorded_series_and_model(capsys, tmp_path, checkpoint
 def test_a_record_names_its_model_by_checksum_then_by_file(checkpoint):
     (name, known), *_ = hub.KNOWN.items()
     early = {"name": "mine", "sha256": known.sha256, "source": str(checkpoint)}
-    assert cli._recorded_model(early) == (name, None)
+    assert replay._recorded_model(early) == (name, None)
     finetuned = {"path": str(checkpoint), "sha256": "0" * 64}
-    assert cli._recorded_model({"files": [finetuned]}) == (str(checkpoint), None)
+    assert replay._recorded_model({"files": [finetuned]}) == (str(checkpoint), None)
     published = {"path": "/gone/turbo.pth", "sha256": known.sha256}
-    assert cli._recorded_model({"files": [finetuned, published]}) == (str(checkpoint), name)
+    assert replay._recorded_model({"files": [finetuned, published]}) == (str(checkpoint), name)
     checkpoint.unlink()
-    assert cli._recorded_model({"files": [finetuned, published]}) == (None, None)
+    assert replay._recorded_model({"files": [finetuned, published]}) == (None, None)
     here = {"path": __file__, "sha256": "1" * 64}
-    assert cli._recorded_model({"files": [here, finetuned]}) == (__file__, None), "its decoder may be given"
+    assert replay._recorded_model({"files": [here, finetuned]}) == (__file__, None), "its decoder may be given"
 
 
 def test_a_model_of_two_files_replays_with_both_or_is_refused(capsys, tmp_path, image, checkpoint):
@@ -208,8 +213,8 @@ def test_replay_of_what_is_no_record(capsys, tmp_path, image):
 @pytest.mark.parametrize(
     ("click", "part"),
     [
-        ("50,0,0", "Click (50, 0, 0) lies outside torso; choose voxels between (0, 0, 0) and (49, 39, 19)."),
-        ("-1,2,3", "Click (-1, 2, 3) lies outside torso"),
+        ("50,0,0", "Voxel (50, 0, 0) lies outside the volume; choose one between (0, 0, 0) and (49, 39, 19)."),
+        ("-1,2,3", "Voxel (-1, 2, 3) lies outside the volume"),
         ("1,2", "'1,2' is no click; expected whole numbers I,J,K"),
         ("1.5,2,3", "is no click"),
         ("1,2,3:x", "is no click"),
@@ -221,6 +226,38 @@ def test_bad_clicks(capsys, tmp_path, image, checkpoint, click, part):
     assert not (tmp_path / "m.nii.gz").exists()
 
 
+def test_boxes_strokes_lassos_and_start_masks(capsys, tmp_path, image, checkpoint):
+    stroke, line = tmp_path / "stroke.txt", tmp_path / "line.txt"
+    stroke.write_text("20,20,10\n21,20,10\n\n22,20,10\n")
+    line.write_text("15,15,10\n35,15,10\n35,30,10\n")
+    mask, record = tmp_path / "m.nrrd", tmp_path / "case.sammed3d.json"
+    status, out, error = run(
+        capsys, "segment", image, "--box", "10,10,5:30,30,15", "--scribble", stroke, "--lasso", line, "--click",
+        "25,20,10", "-o", mask, "--model", checkpoint, "--save", record,
+    )  # fmt: skip
+    assert status == 0, error
+    assert [row.split()[:2] for row in out.splitlines()] == [
+        ["box", "1"],
+        ["scribble", "2"],
+        ["lasso", "3"],
+        ["click", "4"],
+    ]
+    assert run(capsys, "replay", record, "--model", checkpoint)[1] == "object 1: the same\n"
+    if sitk.GetArrayViewFromImage(sitk.ReadImage(str(mask))).any():
+        again = tmp_path / "again.nrrd"
+        assert run(capsys, "segment", image, "--start", mask, "-o", again, "--model", checkpoint)[0] == 0
+        assert np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(str(one))) for one in (mask, again)))
+    stroke.write_text("1,2\n")
+    for options, part in (
+        (["--box", "1,2,3"], "is no box; expected two corners"),
+        (["--scribble", stroke], "holds '1,2'; expected a line I,J,K"),
+        (["--lasso", tmp_path / "none.txt"], "cannot be read; expected a text file"),
+        ([], "There is no prompt; give at least one --click"),
+    ):
+        sentence = refusal(capsys, "segment", image, *options, "-o", tmp_path / "x.nii.gz", "--model", checkpoint)
+        assert part in sentence
+
+
 def test_a_negative_first_click(capsys, tmp_path, image, checkpoint):
     arguments = ["segment", image, "--click", "1,2,3:-", "-o", tmp_path / "m.nii.gz", "--model", checkpoint]
     assert "negative click" in refusal(capsys, *arguments)
@@ -230,7 +267,7 @@ def test_bad_arguments(capsys, tmp_path, image, checkpoint):
     output = tmp_path / "m.nii.gz"
     click = ["--click", "1,2,3"]
     assert "required: -o/--output" in refusal(capsys, "segment", image, *click)
-    assert "required: --click" in refusal(capsys, "segment", image, "-o", output)
+    assert "There is no prompt; give at least one --click" in refusal(capsys, "segment", image, "-o", output)
     assert "Unrecognized arguments: --wat" in refusal(capsys, "segment", image, *click, "-o", output, "--wat")
     assert "see sammed3d-nb --help" in refusal(capsys)
     assert "'0' is no port" in refusal(capsys, "app", "--port", "0")
