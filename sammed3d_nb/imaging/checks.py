@@ -11,6 +11,7 @@ from sammed3d_nb.errors import VolumeError
 
 # |DᵀD − 1| beyond this is a shear or scaling that no rigid patient frame has; headers with 4 digits stay below
 ORTHONORMAL_TOLERANCE = 1e-3
+_SMALLEST = 1e-9  # mm; beyond it, and its inverse, numbers run out in products
 
 
 def check_shape(name: str, image: Any) -> None:
@@ -49,7 +50,7 @@ def check_geometry(
         tolerance: Largest |DᵀD − 1| of the direction D that still counts as orthonormal.
     """
     steps = np.asarray(spacing, dtype=np.float64)
-    if steps.shape != (3,) or not np.all(np.isfinite(steps)) or np.any(steps <= 0):
+    if steps.shape != (3,) or not np.all((steps > _SMALLEST) & (steps < 1 / _SMALLEST)):
         shown = " × ".join(f"{s:g}" for s in np.ravel(steps))
         raise VolumeError(
             f"{name} has spacing {shown} mm; expected three positive numbers: repair the header or export again."

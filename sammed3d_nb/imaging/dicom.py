@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom_header, dicom_kinds
-from sammed3d_nb.imaging.checks import expect_memory
+from sammed3d_nb.imaging.checks import check_geometry, expect_memory
 from sammed3d_nb.imaging.dicom_pixels import announced_bytes, check_pixels
 from sammed3d_nb.imaging.itk import ImageFile, complaints, load, quiet
 from sammed3d_nb.imaging.naming import stem
@@ -86,7 +86,10 @@ def read_folder(folder: Path, series: str | None, *, straighten: bool = False) -
     else:
         chosen = _named(found, series, folder)
     first = chosen[0][1]
-    name, uid = str(first.get("SeriesDescription", "") or folder.resolve().name), dicom_header.series_uid(first)
+    name, uid = (
+        dicom_header.plain(first.get("SeriesDescription", "")) or folder.resolve().name,
+        dicom_header.series_uid(first),
+    )
     if uid and damaged[uid]:
         raise dicom_header.truncated(damaged[uid][0])
     notes = dicom_kinds.left_out(folder, imageless)
@@ -242,6 +245,7 @@ def _grid(name: str, frames: list[Frame]) -> Grid:
     tilted = float(np.linalg.norm(lateral)) * (len(frames) - 1) > 0.5 * min(first.spacing)
     axes = np.column_stack([first.axes[0], first.axes[1], normal / np.linalg.norm(normal)])
     origin = (float(positions[0][0]), float(positions[0][1]), float(positions[0][2]))
+    check_geometry(name, (*first.spacing, height), axes, origin)
     return Grid(frames, (*first.spacing, height), origin, axes, notes, lateral if tilted else None)
 
 
@@ -339,6 +343,6 @@ def _named(found: dict[str, list[Any]], wanted: str, folder: Path) -> list[Any]:
 
 def _describe(files: list[Any]) -> str:
     header = files[0][1]
-    text = str(header.get("SeriesDescription", "")) or "without description"
-    number = header.get("SeriesNumber", "")
-    return f"{header.get('SeriesInstanceUID', '')} (number {number}, {text}, {len(files)} files)"
+    text = dicom_header.plain(header.get("SeriesDescription", "")) or "without description"
+    number = dicom_header.plain(header.get("SeriesNumber", ""))
+    return f"{dicom_header.plain(header.get('SeriesInstanceUID', ''))} (number {number}, {text}, {len(files)} files)"

@@ -40,7 +40,7 @@ def read(path: Path) -> Any:
     import pydicom
 
     header = pydicom.Dataset()
-    with _tolerant():
+    with tolerant():
         try:
             _expect_bounded(path)
             with path.open("rb") as file:
@@ -64,7 +64,7 @@ def read_whole(path: Path) -> Any:
     import pydicom
 
     _expect_bounded(path)
-    with _tolerant():
+    with tolerant():
         return pydicom.dcmread(path, force=True)
 
 
@@ -79,7 +79,7 @@ def syntax(header: Any) -> Any:
 
 
 @contextmanager
-def _tolerant() -> Iterator[None]:
+def tolerant() -> Iterator[None]:
     """Odd values in tags that are not used here are nobody's concern."""
     import pydicom
 
@@ -154,9 +154,14 @@ def storage(header: Any) -> str:
     """What kind of DICOM object it is, in the standard's words, or ""; a DICOMDIR tells it in its file meta alone."""
     meta = getattr(header, "file_meta", None) or {}
     uid = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
-    return str(getattr(uid, "name", ""))
+    return plain(getattr(uid, "name", ""))
+
+
+def plain(text: Any) -> str:
+    """A text of the file for a sentence: on one line, of bounded length."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)[:200]).split())
 
 
 def kind(header: Any) -> str:
     """What to call the object in a sentence."""
-    return storage(header) or str(header.get("Modality", "unknown kind"))
+    return storage(header) or plain(header.get("Modality", "unknown kind"))

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom_header
-from sammed3d_nb.imaging.checks import expect_memory
+from sammed3d_nb.imaging.checks import check_geometry, expect_memory
 from sammed3d_nb.imaging.label_names import clean
 
 _STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # segmentation, label map segmentation
@@ -87,7 +87,8 @@ def read(path: Path) -> Segments:
         VolumeError: Whatever is wrong with the file, in one sentence.
     """
     try:
-        return _read(path)
+        with dicom_header.tolerant():
+            return _read(path)
     except VolumeError:
         raise
     except MemoryError as error:
@@ -124,6 +125,7 @@ def _read(path: Path) -> Segments:
     stated = find(0, "PixelMeasuresSequence", "SpacingBetweenSlices")
     thickness = find(0, "PixelMeasuresSequence", "SliceThickness")
     planes, gap = _places(path.name, positions, axes[0], normal, (columns, rows), stated, thickness)
+    check_geometry(path.name, (columns, rows, gap), np.column_stack([*axes[0], normal]), positions[0])
     first = positions[int(np.argmin(positions @ normal))]
     direction = np.column_stack([axes[0][0], axes[0][1], normal / np.linalg.norm(normal)])
     numbers = (

@@ -95,22 +95,33 @@ def _from_segments(found: dicom_seg.Segments, volume: Volume) -> LabelMap:
 def _onto(name: str, image: Any, volume: Volume) -> tuple[Any, list[str]]:
     """The label map on the volume's grid, and the remark that it was brought there."""
     check_geometry(name, image.GetSpacing(), image.GetDirection(), image.GetOrigin())
-    if image.GetSize() == volume.image.GetSize() and _corners_apart(image, volume.image) < _SAME_GRID:
+    if _same_grid(image, volume.image):
         return image, []
+    if volume.slices is not None and _same_grid(image, volume.slices):
+        return _on_straightened(image, volume), []
     remark = f"{name} lies on another grid than {volume.name}; it was brought to that by nearest neighbour."
     here = sitk.Resample(image, volume.image, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
     return here, [remark]
 
 
-def _corners_apart(first: Any, second: Any) -> float:
-    """Largest distance of the corners of two grids of one size, in voxels of the second."""
-    size = np.array(first.GetSize()) - 1
-    corners = [[float(n) for n in size * where] for where in np.ndindex(2, 2, 2)]
-    there = [
-        second.TransformPhysicalPointToContinuousIndex(first.TransformContinuousIndexToPhysicalPoint(corner))
-        for corner in corners
-    ]
-    return float(np.abs(np.array(there) - corners).max())
+def _on_straightened(image: Any, volume: Volume) -> Any:
+    """A label map of a tilted gantry's slices where the straightened volume shows them."""
+    assert volume.slices is not None
+    made = sitk.GetImageFromArray(volume.slices.take_along(sitk.GetArrayViewFromImage(image), volume.array.shape))
+    made.CopyInformation(volume.image)
+    return made
+
+
+def _same_grid(first: Any, second: Any) -> bool:
+    """Whether the corners of two grids are the same places, to a fraction of a voxel."""
+    if first.GetSize() != second.GetSize():
+        return False
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(first.GetSize()) - 1)
+    places = []
+    for grid in (first, second):
+        axes = np.reshape(grid.GetDirection(), (3, 3)) * grid.GetSpacing()
+        places.append(corners @ axes.T + grid.GetOrigin())
+    return bool(np.abs(places[0] - places[1]).max() < _SAME_GRID * min(second.GetSpacing()))
 
 
 def _layers(image: Any) -> Iterator[npt.NDArray[Any]]:

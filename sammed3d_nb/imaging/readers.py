@@ -11,6 +11,8 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom, headers
 from sammed3d_nb.imaging.dicom_header import is_dicom
@@ -42,22 +44,23 @@ def read_image(
     if geometry is not None and geometry not in GEOMETRIES:
         raise VolumeError(f"The geometry {geometry!r} is not known; say one of {', '.join(GEOMETRIES)}.")
     try:
-        if path.is_dir():
-            return dicom.read_folder(path, series, straighten=straighten)
-        if not path.is_file():
-            raise VolumeError(f"{path} is a device or a pipe; expected a file with {KNOWN}.")
-        path = header_of(path)
-        head = first_bytes(path, HEADER_BYTES)
-        if not head:
-            raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
-        if is_dicom(path):
-            return dicom.read_file(path, straighten=straighten)
-        return read_plain(path, head, geometry)
+        with np.errstate(all="ignore"):  # a damaged header can hold any number
+            if path.is_dir():
+                return dicom.read_folder(path, series, straighten=straighten)
+            if not path.is_file():
+                raise VolumeError(f"{path} is a device or a pipe; expected a file with {KNOWN}.")
+            path = header_of(path)
+            head = first_bytes(path, HEADER_BYTES)
+            if not head:
+                raise VolumeError(f"{path.name} is empty (0 bytes); expected {KNOWN}: copy or export it again.")
+            if is_dicom(path):
+                return dicom.read_file(path, straighten=straighten)
+            return read_plain(path, head, geometry)
     except OSError as error:
         raise VolumeError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
     except MemoryError as error:
         raise VolumeError(f"{path.name} does not fit into memory; close other programs or crop it first.") from error
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
         # numbers that are none, values of the wrong kind: a damaged header can hold anything
         raise VolumeError(f"{path.name} has a damaged header; copy or export it again.") from error
 

@@ -52,6 +52,14 @@ class Slices:
             back[k] = labels[k, j : j + rows, i : i + columns]
         return back
 
+    def take_along(self, labels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Labels (z, y, x, …) of the slices as they were taken on the straightened grid of that shape (z, y, x)."""
+        columns, rows, _ = self.size
+        along = np.zeros((*shape, *labels.shape[3:]), labels.dtype)
+        for k, (i, j) in enumerate(np.rint(self.shifts).astype(int)):
+            along[k, j : j + rows, i : i + columns] = labels[k]
+        return along
+
 
 def straightened(image: Any, tilt: npt.NDArray[np.float64]) -> tuple[Any, Slices]:
     """Shift each slice to where it lies in the patient, linearly between pixels; the smallest value fills the rest.

@@ -26,7 +26,7 @@ from sammed3d_nb.imaging.streams import first_bytes, inflated, unpacked
 
 MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
-_GZIP, _ZLIB, _LEVEL = 31, 15, 6  # wbits and level of zlib.compressobj
+_GZIP, _ZLIB, _LEVEL = 31, 15, 3  # wbits and level of zlib.compressobj; label maps are small at any level
 
 
 def write_labels(

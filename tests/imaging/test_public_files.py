@@ -248,6 +248,8 @@ def test_a_tilted_gantry_can_be_straightened(tmp_path):
         mask = Volume.read(upright.write_mask(rod, tmp_path / f"m.{suffix}"))
         assert np.array_equal(mask.array > 0, stack > 0)
         np.testing.assert_allclose(mask.voxel_to_lps.affine, leaning.voxel_to_lps.affine, atol=1e-4)
+        (back,) = read_label_map(tmp_path / f"m.{suffix}", upright)
+        assert np.array_equal(back.mask.full, rod)
     half = write_series(tmp_path / "h", stack, spacing=spacing, shift=(0.25, -0.5, 0))
     upright = Volume.read(half, straighten=True)
     assert (upright.size, upright.array.dtype) == ((43, 46, 12), np.int16)

@@ -270,12 +270,12 @@ def test_a_file_that_may_not_be_read(tmp_path):
     assert "check its permissions" in refusal(path)
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.dcm"])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.hdr", "a.nrrd", "z.nrrd", "a.mha", "z.mha", "a.dcm"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_whatever_is_damaged_gives_a_volume_or_a_sentence(tmp_path_factory, name, data):
     folder = tmp_path_factory.mktemp("f")
-    path = write_enhanced(folder / name) if name == "a.dcm" else write(folder, name)
+    path = write_enhanced(folder / name) if name == "a.dcm" else write(folder, name, useCompression=name[0] == "z")
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, min(len(content), 900) - 1))
