@@ -129,6 +129,11 @@ class Maker:
         chain = self.segmenter.chain(ijk, self._situation(item, at, options))
         return chain.preceded_by(*approach).trace(ijk, "voxel")
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what is held for objects to go on from."""
+        return self._memories.nbytes
+
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _after(
@@ -231,6 +236,10 @@ class _Memories:
     def __contains__(self, said: Said | None) -> bool:
         return said in self._held
 
+    @property
+    def nbytes(self) -> int:
+        return sum(0 if one is None else int(one.nbytes) for one in self._held.values())
+
     def get(self, said: Said) -> Any:
         with self._lock:
             if said not in self._held:
@@ -242,7 +251,7 @@ class _Memories:
         with self._lock:
             self._held[said] = memory
             self._held.move_to_end(said)
-            total = sum(0 if one is None else int(one.nbytes) for one in self._held.values())
+            total = self.nbytes
             while total > self._limit and len(self._held) > 1:
                 _, gone = self._held.popitem(last=False)
                 total -= 0 if gone is None else int(gone.nbytes)

@@ -1,7 +1,7 @@
 """A session: one volume, one model, named objects, what has been said about them, and a history that loses nothing."""
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -347,9 +347,9 @@ class Session(ObjectTable):
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _keep(self, line: dict[str, Any]) -> None:
+    def _keep(self, line: Callable[[], dict[str, Any]]) -> None:
         if self._saver is not None:
-            self._saver.append(line, self._text)
+            self._saver.append(line(), self._text)
 
     @property
     def _options(self) -> Options:

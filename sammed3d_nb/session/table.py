@@ -102,7 +102,7 @@ class ObjectTable:
         with self._lock:
             if self.can_undo:
                 self._history.undo()
-                self._changed({"undo": True})
+                self._changed(lambda: {"undo": True})
             return self.result
 
     def redo(self) -> Result | None:
@@ -110,7 +110,7 @@ class ObjectTable:
         with self._lock:
             if self.can_redo:
                 self._history.redo()
-                self._changed({"redo": True})
+                self._changed(lambda: {"redo": True})
             return self.result
 
     def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -137,7 +137,7 @@ class ObjectTable:
         """Make an object the current one (no step of the history)."""
         with self._lock:
             self._history.select(find(self.objects, name).key)
-            self._changed({"select": self._history.state.selected})
+            self._changed(lambda: {"select": self._history.state.selected})
             return self.current
 
     def rename(self, name: str, new: str) -> None:
@@ -222,12 +222,12 @@ class ObjectTable:
             None if select is None or select == state.selected else (state.selected, select),
         )
         self._history.commit(step, State(objects, new_order, state.selected if select is None else select))
-        self._changed(codec.of_step(step, self._history.state))
+        self._changed(lambda: codec.of_step(step, self._history.state))
 
-    def _keep(self, line: dict[str, Any]) -> None:
-        """Save what was done."""
+    def _keep(self, line: Callable[[], dict[str, Any]]) -> None:
+        """Save what was done; `line` makes the record's line of it, which only those need who save."""
 
-    def _changed(self, line: dict[str, Any]) -> None:
+    def _changed(self, line: Callable[[], dict[str, Any]]) -> None:
         """Save what was done, and tell those who watch."""
         self._keep(line)
         for callback in list(self._observers):

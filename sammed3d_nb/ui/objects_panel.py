@@ -1,4 +1,4 @@
-"""The list of objects: colour, name, volume, visible, locked; one of them is current and takes the clicks."""
+"""The list of objects: colour, name, volume, visible, locked, shared; one of them is current and takes the clicks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -60,15 +60,22 @@ class _Row:
         self.amount = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
         self.visible = widgets.ToggleButton(True, tooltip="Visible", **small)
         self.locked = widgets.ToggleButton(False, tooltip="Lock: later objects never overwrite it", **small)
+        self.shares = widgets.ToggleButton(
+            False, tooltip="Share: from the next prompt on it may overlap objects that are not locked", **small
+        )
         self.remove = widgets.Button(description="✕", tooltip="Remove the object", **small)
-        for widget, name in ((self.swatch, "swatch"), (self.visible, "eye"), (self.locked, "lock")):
-            widget.add_class(f"snb-{name}")
+        classes = {"swatch": self.swatch, "eye": self.visible, "lock": self.locked, "share": self.shares}
+        for suffix, widget in classes.items():
+            widget.add_class(f"snb-{suffix}")
         self.swatch.on_click(lambda _: self._change("Selecting", lambda s: s.select(self.name)))
         self.remove.on_click(lambda _: self._change("Removing", lambda s: s.remove(self.name)))
         self._on(self.title, "Renaming", lambda s, new: s.rename(self.name, new))
         self._on(self.visible, "Changing", lambda s, on: s.show(self.name, on))
         self._on(self.locked, "Changing", lambda s, on: s.lock(self.name, on))
-        self.widget = widgets.HBox([self.swatch, self.title, self.amount, self.visible, self.locked, self.remove])
+        self._on(self.shares, "Changing", lambda s, on: s.allow_overlap(self.name, on))
+        self.widget = widgets.HBox(
+            [self.swatch, self.title, self.amount, self.visible, self.locked, self.shares, self.remove]
+        )
         self.widget.add_class("snb-object")
 
     def update(self, item: SegmentedObject, millilitres: float, *, current: bool) -> None:
@@ -77,7 +84,7 @@ class _Row:
         self.swatch.style.button_color = item.colour
         self.swatch.description = "●" if current else ""
         self.title.value = item.name  # a name that was refused goes back
-        self.visible.value, self.locked.value = item.visible, item.locked
+        self.visible.value, self.locked.value, self.shares.value = item.visible, item.locked, item.overlaps
         self.amount.value = f'<span class="snb-ml">{readable_ml(millilitres)}</span>'
         (self.widget.add_class if current else self.widget.remove_class)("snb-current")
         self._quiet = False

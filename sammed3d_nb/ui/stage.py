@@ -117,21 +117,26 @@ class Stage:
         return self.worker.submit(what, run)
 
     def change(
-        self, what: str, job: Callable[[Session], T], notes: Callable[[T], Sequence[str]] = lambda _: ()
+        self,
+        what: str,
+        job: Callable[[Session], T],
+        notes: Callable[[T], Sequence[str]] = lambda _: (),
+        message: Callable[[T], str] | None = None,
     ) -> "Future[T]":
-        """Change the session on the screen in the background, and say how its current object stands then.
+        """Change the session on the screen in the background, and say what became of it.
 
         Args:
             what: What it does.
             job: Does it.
             notes: What else there is to say of the job's answer.
+            message: What to say of the job's answer; by default, how the current object stands then.
         """
         session = self.ready()
 
         def run() -> T:
             with self._about(session):
                 result = job(session)
-            self.tell(session, summary(session), notes=notes(result))
+            self.tell(session, message(result) if message else summary(session), notes=notes(result))
             return result
 
         return self.run(what, run)

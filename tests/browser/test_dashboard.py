@@ -88,8 +88,9 @@ def test_the_mask_appears_shrinks_and_comes_back_bit_for_bit(opened, case, tmp_p
     second = export(screen, tmp_path / "second.nii.gz")
     assert 0 < second.sum() < first.sum()
 
+    assert page.get_attribute("button.snb-undo", "title") == "Undo click 2 of object 1 (Ctrl+Z)"
     page.keyboard.press("Control+z")
-    screen.wait_for_status("after 1 click,")
+    screen.wait_for_status("Undone: click 2 of object 1.")
     screen.look_at(geometry, organ)
     for view in screen.VIEWS:
         np.testing.assert_array_equal(screen.settled_pixels(view), before[view], err_msg=view)
