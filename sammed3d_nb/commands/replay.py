@@ -55,8 +55,13 @@ def _replay(path: Path, options: argparse.Namespace) -> bool:
         raise UserError(f"{path.name} does not say which image it was made on; say where it is with --image.")
     if not Path(image).exists() and image not in SAMPLES:
         raise UserError(f"The image {image} of {path.name} is gone; say where it is with --image.")
-    series = options.series or made_on.get("series")
-    volume = open_image(image, series, geometry=options.geometry, straighten=options.straighten)
+    read = record.reading(made_on)
+    volume = open_image(
+        image,
+        options.series or read["series"],
+        geometry=options.geometry or read["geometry"],
+        straighten=options.straighten or read["straighten"],
+    )
     source, decoder = options.model, options.decoder
     if source is None:
         source, recorded = _recorded_model(made_with)

@@ -48,6 +48,7 @@ class Volume:
         series: Which DICOM series it is, its SeriesInstanceUID; None for other files.
         stated: The geometry as its NIfTI file states it, which masks in NIfTI keep whole; None for other files.
         slices: The slices of a tilted gantry that it was straightened from, on which masks are written; else None.
+        geometry: Which of two geometries of a NIfTI file was asked for, "sform" or "qform"; None for neither.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -61,6 +62,7 @@ class Volume:
     series: str | None = None
     stated: NiftiGeometry | None = None
     slices: Slices | None = None
+    geometry: str | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -100,6 +102,7 @@ class Volume:
             series=found.series,
             stated=found.stated,
             slices=found.slices,
+            geometry=geometry,
         )
 
     @classmethod

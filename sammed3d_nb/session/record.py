@@ -184,6 +184,8 @@ def _of_volume(volume: Volume) -> dict[str, Any]:
         "name": volume.name,
         "path": None if volume.path is None else str(volume.path.absolute()),
         "series": volume.series,
+        "geometry": volume.geometry,
+        "straighten": volume.slices is not None,
         "fingerprint": volume.fingerprint,
         "size": volume.size,
         "spacing": volume.spacing,
@@ -199,6 +201,16 @@ def _of_model(model: Any) -> dict[str, Any]:
         "sha256": model.spec.sha256,
         "source": model.spec.source,
         "files": [{"path": str(file.path), "sha256": file.sha256} for file in model.files],
+    }
+
+
+def reading(made_on: dict[str, Any]) -> dict[str, Any]:
+    """How the volume of a record was read: the options of `Volume.read`."""
+    geometry = made_on.get("geometry")
+    return {
+        "series": made_on.get("series"),
+        "geometry": geometry if geometry in ("sform", "qform") else None,
+        "straighten": made_on.get("straighten") is True,
     }
 
 

@@ -72,7 +72,7 @@ def open_record(path: Path, model: Engine, *, take_over: bool = False) -> Sessio
     made_on = record.load(path)["volume"]
     if made_on.get("path") is None:
         raise UserError(f"{path.name} was made on a volume that is in no file; resume it where that volume is.")
-    volume = Volume.read(made_on["path"], series=made_on.get("series"))
+    volume = Volume.read(made_on["path"], **record.reading(made_on))
     return Session.resume(path, volume=volume, model=model, autosave=path, take_over=take_over)
 
 

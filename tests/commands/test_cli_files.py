@@ -44,6 +44,13 @@ def test_a_geometry_is_chosen(segment, tmp_path):
     assert np.linalg.norm(np.subtract(first, second)) == pytest.approx(50)
 
 
+def test_a_record_is_replayed_on_the_geometry_that_it_was_made_on(segment, tmp_path, capsys):
+    record = tmp_path / "case.sammed3d.json"
+    assert segment("-o", tmp_path / "m.nrrd", "--geometry", "qform", "--save", record)[0] == 0
+    status, out, _ = run(capsys, "replay", record)
+    assert (status, out) == (0, "object 1: the same\n")
+
+
 def test_a_tilted_gantry_is_straightened(tmp_path, capsys):
     values = np.random.default_rng(0).normal(40, 20, (8, 40, 40)).astype(np.int16)
     folder = write_series(tmp_path / "s", values, spacing=(1.0, 1.0, 3.0), shift=(0, 1.0, 0))
