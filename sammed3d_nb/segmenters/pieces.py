@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from sammed3d_nb.imaging.region import LocalMask, Region
+from sammed3d_nb.imaging.region import Index, LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.cube import MARGIN, Cube, grid_to_cube, itk_affine
 
@@ -46,10 +46,12 @@ class Pieces:
     Attributes:
         all: The cubes asked.
         active: Number of the piece that answered the last prompt.
+        chosen: The click taken for each positive box so far, see `Hints.choices`.
     """
 
     all: tuple[Piece, ...]
     active: int
+    chosen: tuple[Index, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -156,7 +158,8 @@ def on_grid(mask: LocalMask, cube: Cube, volume: Volume, cells: int) -> NDArray[
         image, (cells,) * 3, itk_affine(to_voxel), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3,
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0), 0.0, sitk.sitkFloat32,
     )  # fmt: skip
-    return np.ascontiguousarray(sitk.GetArrayViewFromImage(sampled).transpose())
+    # rounded: a cell right between two voxels has no share, whichever way the volume's axes run
+    return np.ascontiguousarray(sitk.GetArrayFromImage(sampled).transpose()).round(4)
 
 
 def _ramp(piece: Piece, volume: Volume) -> NDArray[np.float32]:
