@@ -158,6 +158,8 @@ class CubeSegmenter:
         asking.limit = lambda logits, cube: logits  # what lies outside the box tells how well the answer fits
         best: tuple[float, Index, Logits, float] | None = None
         for choice in choices:
+            if not cube.holds(self.volume, choice, margin=0):  # of a box larger than a cube that is there already
+                continue
             asking.points, asking.labels = np.vstack([points, choice]), np.append(labels, 1)
             logits, quality = asking.ask(cube, so_far)
             score = fit(logits, cube, prompt, self.volume)
@@ -165,7 +167,7 @@ class CubeSegmenter:
                 best = score, triple(choice), logits, quality
             if score >= GOOD_FIT:
                 break
-        assert best is not None
+        assert best is not None, "the first choice chose the cube"
         asking.points, asking.labels, asking.limit = np.vstack([points, best[1]]), np.append(labels, 1), limit
         asking.chosen = (*asking.chosen, best[1])
         return limit(best[2], cube), best[3]

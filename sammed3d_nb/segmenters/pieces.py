@@ -15,6 +15,8 @@ OVERLAP = 48
 """Cube voxels that a neighbouring cube shares with the one whose mask it continues."""
 UNKNOWN = -6.0
 """Prompt logit of cells that no cube has seen yet: background until shown otherwise."""
+TIE = 1e-5
+"""Logit up to which a voxel is outside: right between cells of ±`HAND` it is 0 but for rounding."""
 HAND = 6.0
 """Prompt logit, positive or negative, of cells that a hand has set or a start mask names."""
 
@@ -80,7 +82,7 @@ def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDAr
     reached = [(piece, part) for piece, part in reached if 0 not in part.size]
     if len(reached) == 1:
         piece, part = reached[0]
-        mask[part.within(region).slices] = piece.cube.logits_home(piece.logits, volume, part) > 0
+        mask[part.within(region).slices] = piece.cube.logits_home(piece.logits, volume, part) > TIE
         return mask
     blended = np.full(region.shape, np.nan, dtype=np.float32)
     parts: list[Region] = []
@@ -99,7 +101,7 @@ def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDAr
             before[here] = np.nan  # blended now; another earlier cube that overlaps here too must not fade it again
         blended[part.within(region).slices] = home
         parts.append(part)
-    return np.where(np.isnan(blended), mask, blended > 0).astype(np.uint8)
+    return np.where(np.isnan(blended), mask, blended > TIE).astype(np.uint8)
 
 
 def prompt_for(

@@ -307,9 +307,10 @@ def _places(region: Region, volume: Volume) -> NDArray[np.int64]:
 
 
 def _along(voxels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """At most `count` voxels of a stroke, evenly along it and off its ends, where one draws over the border."""
-    places = ((np.arange(count) + 0.5) / count * len(voxels)).astype(int)
-    chosen: NDArray[np.int32] = voxels[np.unique(places)]
+    """At most `count` voxels of a stroke, its middle first; evenly along it and off its ends, which lie near borders."""
+    places = np.unique(((np.arange(count) + 0.5) / count * len(voxels)).astype(int))
+    middle = len(places) // 2
+    chosen: NDArray[np.int32] = voxels[[places[middle], *places[:middle], *places[middle + 1 :]]]
     return chosen
 
 

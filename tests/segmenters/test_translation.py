@@ -117,9 +117,8 @@ def masks(volume: Volume, network: BallNetwork, prompts: list[Prompt]) -> Iterat
         yield session.add(prompt).mask
 
 
-@pytest.mark.parametrize("network", [SmallBall, ZoomingBall])
+@pytest.mark.parametrize(("network", "tilt"), [(SmallBall, 0), (ZoomingBall, 12)])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("tilt", [0, 12])
 def test_every_orientation_of_an_image_gives_the_same_mask(way: str, network: type[BallNetwork], tilt: float) -> None:
     volume = image(tilt)
     expected = list(masks(volume, network(), WAYS[way]))
@@ -289,6 +288,13 @@ def test_the_place_whose_answer_fills_the_box_is_taken() -> None:
     result = session.add(box)
     assert result.mask.any(), "the middle is not the object, so another place was taken"
     assert session.click((12, 16, 9)).mask.any()
+
+
+def test_a_box_larger_than_the_cube_that_is_there_is_answered_in_it() -> None:
+    volume = Volume.from_array(image().array, (6.0, 6.0, 6.0))
+    session = Session(volume, model_of(SmallBall()))
+    session.click((18, 15, 11))
+    assert session.add(Box((0, 0, 0), (40, 33, 21))).mask.any()
 
 
 def test_fit_is_one_for_an_answer_that_is_the_box() -> None:
