@@ -17,7 +17,7 @@ from sammed3d_nb.segmenters.embeddings import EmbeddingCache
 from sammed3d_nb.segmenters.pieces import Piece, Pieces, assemble, corrected, prompt_for
 from sammed3d_nb.segmenters.prompts import Box, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Answer, Options, Situation
-from sammed3d_nb.segmenters.translation import BETTER, GOOD_FIT, Hints, bounded, carved, fit, translate
+from sammed3d_nb.segmenters.translation import BETTER, GOOD, Hints, bounded, carved, fit, translate
 from sammed3d_nb.spaces import TransformChain
 
 PROMPTS = {
@@ -162,10 +162,10 @@ class CubeSegmenter:
                 continue
             asking.points, asking.labels = np.vstack([points, choice]), np.append(labels, 1)
             logits, quality = asking.ask(cube, so_far)
-            score = fit(logits, cube, prompt, self.volume)
+            score = fit(logits, cube, prompt, self.volume) * max(quality, 0.0)
             if best is None or score > best[0] + BETTER:
                 best = score, triple(choice), logits, quality
-            if score >= GOOD_FIT:
+            if score >= GOOD:
                 break
         assert best is not None, "the first choice chose the cube"
         asking.points, asking.labels, asking.limit = np.vstack([points, best[1]]), np.append(labels, 1), limit

@@ -7,6 +7,7 @@ that every orientation of an image gives the same mask.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,11 +23,11 @@ STROKE_POINTS = 5
 ENCLOSED_POINTS = 3
 """Clicks in what a lasso encloses."""
 CHOICES_AT = 0.5
-"""Where in a box the click is tried beside its middle: at this share of the way to each face."""
-GOOD_FIT = 0.75
-"""No further place in a box is tried once an answer fits it so well."""
+"""Where in a box the click is tried beside its middle: at this share of the way to each face and corner."""
+GOOD = 0.3
+"""No further place in a box is tried once an answer's `fit`, times the network's own estimate of its IoU, is this."""
 BETTER = 0.01
-"""By how much a later place in a box must fit better than an earlier one."""
+"""By how much a later place in a box must do better than an earlier one."""
 STEEP = 4.0
 """Most logit that an answer may have for each cell of distance from a border that the prompt sets."""
 
@@ -45,8 +46,8 @@ class Hints:
         points: (N, 3) clicks, voxels (i, j, k); may be none.
         labels: (N,) 1 for a positive, 0 for a negative click.
         extent: The box that the object fills; None where only a place is known.
-        choices: (M, 3) further voxels of which one is a positive click, the one whose answer has the best `fit`; the
-            first is `anchor`. None where there is nothing to choose.
+        choices: (M, 3) further voxels, `anchor` first, of which one is a positive click: the one whose answer does best
+            by its `fit` times the network's own estimate of its quality. None where there is nothing to choose.
     """
 
     anchor: Index
@@ -289,7 +290,7 @@ def _mm(voxels: NDArray[np.int32], origin: ArrayLike, volume: Volume) -> Field:
 
 
 def _places(region: Region, volume: Volume) -> NDArray[np.int64]:
-    """(M, 3) voxels where the object in a box may be: its middle first, then towards its faces."""
+    """(M, 3) voxels where the object in a box may be: its middle first, then towards its faces and corners."""
     axes, signs = _towards_ras(volume)
     middle = np.add(region.start, region.stop) / 2 - 0.5
     places = [middle]
@@ -298,6 +299,11 @@ def _places(region: Region, volume: Volume) -> NDArray[np.int64]:
             step = np.zeros(3)
             step[axis] = CHOICES_AT * region.size[axis] / 2 * sign
             places += [middle - step, middle + step]
+    reach = np.where(np.array(region.size) > 1, CHOICES_AT * np.array(region.size) / 2, 0)
+    for corner in product((-1, 1), repeat=3):
+        towards = np.empty(3)
+        towards[axes] = corner * signs
+        places.append(middle + reach * towards)
     turn = np.empty(3)
     turn[axes] = signs
     voxels = (np.floor(np.array(places) * turn + 0.5) * turn).astype(np.int64)  # halves go towards R, A, S
@@ -307,7 +313,7 @@ def _places(region: Region, volume: Volume) -> NDArray[np.int64]:
 
 
 def _along(voxels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """At most `count` voxels of a stroke, its middle first; evenly along it and off its ends, which lie near borders."""
+    """At most `count` voxels of a stroke, its middle first; evenly along it, off its ends: those lie near borders."""
     places = np.unique(((np.arange(count) + 0.5) / count * len(voxels)).astype(int))
     middle = len(places) // 2
     chosen: NDArray[np.int32] = voxels[[places[middle], *places[:middle], *places[middle + 1 :]]]
