@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed3d_nb.imaging.region import Index, dice
+from sammed3d_nb.imaging.region import dice
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.network.spec import ModelSpec
 from sammed3d_nb.segmenters import zoom
 from sammed3d_nb.segmenters.cube import Cube, grid_to_cube
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
-from sammed3d_nb.segmenters.pieces import OVERLAP, UNKNOWN, Piece
+from sammed3d_nb.segmenters.pieces import OVERLAP, UNKNOWN, Chosen, Piece
 
 MOST_CUBES = 8
 """Cubes asked for one prompt at most."""
@@ -71,7 +71,7 @@ class Asking:
         self.first_spacing, self.limit = first_spacing, limit
         self.seconds = {"encode": 0.0, "decode": 0.0}
         self.encoded = 0
-        self.chosen: tuple[Index, ...] = ()
+        self.chosen: tuple[Chosen, ...] = ()
 
     def ask(self, cube: Cube, prompt: Logits | None, extra: NDArray[np.float64] | None = None) -> tuple[Logits, float]:
         """The cube's logits and quality from all clicks inside it (and positive `extra` points, in cube index)."""

@@ -14,10 +14,10 @@ from sammed3d_nb.segmenters import zoom
 from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel, Logits
 from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
-from sammed3d_nb.segmenters.pieces import Piece, Pieces, assemble, corrected, prompt_for
+from sammed3d_nb.segmenters.pieces import Chosen, Piece, Pieces, assemble, corrected, prompt_for
 from sammed3d_nb.segmenters.prompts import Box, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Answer, Options, Situation
-from sammed3d_nb.segmenters.translation import BETTER, GOOD, Hints, bounded, carved, fit, translate
+from sammed3d_nb.segmenters.translation import BETTER, GOOD, SURE, Hints, bounded, carved, fit, translate
 from sammed3d_nb.spaces import TransformChain
 
 PROMPTS = {
@@ -94,10 +94,12 @@ class CubeSegmenter:
         chosen = () if before is None else before.chosen
         taken = iter(chosen)
         hints = []
-        for prompt in prompts[:-1]:
+        for number, prompt in enumerate(prompts[:-1]):
             hint = translate(prompt, self.volume)
             if hint.choices is not None:
-                hint = translate(prompt, self.volume, next(taken, hint.anchor))
+                click = next(taken, Chosen(hint.anchor, sure=False))
+                better = any(one.positive and not isinstance(one, Box) for one in prompts[number + 1 :])
+                hint = translate(prompt, self.volume, click.ijk, counts=click.sure or not better)
             hints.append(hint)
         hints.append(translate(prompts[-1], self.volume))
         points = np.vstack([hint.points for hint in hints])
@@ -169,7 +171,7 @@ class CubeSegmenter:
                 break
         assert best is not None, "the first choice chose the cube"
         asking.points, asking.labels, asking.limit = np.vstack([points, best[1]]), np.append(labels, 1), limit
-        asking.chosen = (*asking.chosen, best[1])
+        asking.chosen = (*asking.chosen, Chosen(best[1], best[0] >= SURE))
         return limit(best[2], cube), best[3]
 
     def _home(

@@ -42,6 +42,19 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The click that was taken for a box.
+
+    Attributes:
+        ijk: The voxel (i, j, k).
+        sure: Whether its answer did so well that it stays a click when the user has clicked better.
+    """
+
+    ijk: Index
+    sure: bool
+
+
+@dataclass(frozen=True)
 class Pieces:
     """All answers of an object: what its next prompt goes on from.
 
@@ -53,7 +66,7 @@ class Pieces:
 
     all: tuple[Piece, ...]
     active: int
-    chosen: tuple[Index, ...] = ()
+    chosen: tuple[Chosen, ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -26,6 +26,8 @@ CHOICES_AT = 0.5
 """Where in a box the click is tried beside its middle: at this share of the way to each face and corner."""
 GOOD = 0.3
 """No further place in a box is tried once an answer's `fit`, times the network's own estimate of its IoU, is this."""
+SURE = 0.15
+"""Below this a box's click is a guess: it counts no more once the user has said better where the object is."""
 BETTER = 0.01
 """By how much a later place in a box must do better than an earlier one."""
 STEEP = 4.0
@@ -57,13 +59,14 @@ class Hints:
     choices: NDArray[np.int64] | None = None
 
 
-def translate(prompt: Prompt, volume: Volume, chosen: Index | None = None) -> Hints:
+def translate(prompt: Prompt, volume: Volume, chosen: Index | None = None, *, counts: bool = True) -> Hints:
     """The hints of any prompt; points stay what they are.
 
     Args:
         prompt: The prompt.
         volume: The volume.
         chosen: Which of a box's `choices` was taken when it was answered; there is nothing to choose any more.
+        counts: Whether that one is a click still.
     """
     if isinstance(prompt, Point):
         return _hints(prompt, [prompt.ijk])
@@ -80,7 +83,8 @@ def translate(prompt: Prompt, volume: Volume, chosen: Index | None = None) -> Hi
         if not prompt.positive:
             return _hints(prompt, places[:1])
         if chosen is not None:
-            return _hints(prompt, [chosen], prompt.region)
+            click = np.array([chosen], dtype=np.int64)[: int(counts)]
+            return Hints(chosen, click, np.ones(len(click), np.int64), prompt.region)
         nothing = np.empty((0, 3), np.int64)
         return Hints(triple(places[0]), nothing, np.empty(0, np.int64), prompt.region, places)
     if isinstance(prompt, StartMask):

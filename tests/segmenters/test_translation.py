@@ -290,6 +290,30 @@ def test_the_place_whose_answer_fills_the_box_is_taken() -> None:
     assert session.click((12, 16, 9)).mask.any()
 
 
+def test_a_guessed_click_of_a_box_counts_until_the_user_clicks() -> None:
+    class Doubtful(SmallBall):
+        """Thinks little of its answers, and remembers the clicks that it was last asked about."""
+
+        asked: list[list[float]]
+
+        def decode(self, embedding, points, labels, previous=None):  # type: ignore[no-untyped-def]
+            logits, quality = super().decode(embedding, points, labels, previous)
+            self.asked = points[labels == 1].tolist()
+            return logits, quality * self.quality
+
+        quality = 0.1
+
+    volume, network = image(0), Doubtful()
+    for quality, clicks in ((0.1, 1), (1.0, 2)):
+        network.quality = quality
+        session = Session(volume, model_of(network))
+        session.add(Box((10, 8, 4), (29, 24, 15)))
+        session.click((30, 4, 2), positive=False)
+        assert len(network.asked) == 1
+        session.click((20, 17, 9))
+        assert len(network.asked) == clicks
+
+
 def test_a_box_larger_than_the_cube_that_is_there_is_answered_in_it() -> None:
     volume = Volume.from_array(image().array, (6.0, 6.0, 6.0))
     session = Session(volume, model_of(SmallBall()))
