@@ -143,13 +143,18 @@ class LocalMask:
         together[region.within(whole).slices] = np.asarray(values) > 0
         return LocalMask(together, whole, self.volume_size)
 
-    def without(self, other: "LocalMask") -> "LocalMask":
-        """The voxels of this mask that are not in `other`."""
-        shared = self.region.intersection(other.region)
-        if 0 in shared.size:
+    def without(self, *others: "LocalMask") -> "LocalMask":
+        """The voxels of this mask that are in none of the others; itself where they share none."""
+        values = None
+        for other in others:
+            shared = self.region.intersection(other.region)
+            if 0 in shared.size:
+                continue
+            values = self.values if values is None else values
+            part = values[shared.within(self.region).slices]
+            part &= 1 - other._crop(shared)
+        if values is None or np.count_nonzero(values) == self.count:
             return self
-        values = self.values
-        values[shared.within(self.region).slices] &= 1 - other._crop(shared)
         return LocalMask(values, self.region, self.volume_size)
 
     def __and__(self, other: "LocalMask") -> "LocalMask":
