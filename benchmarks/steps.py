@@ -27,6 +27,7 @@ from scipy import ndimage
 from sammed3d_nb import Session, StartMask, Volume, load_model
 from sammed3d_nb.imaging.region import LocalMask, Region
 from sammed3d_nb.measure.benchmark import machine
+from sammed3d_nb.models import memory
 
 MANY = 50
 RADIUS = 60  # voxels of the bright ball in the middle: the object that is worked on
@@ -161,6 +162,7 @@ def cost_of_saving(volume: Volume, model: Any, folder: Path, repeat: int) -> Non
 
 def peak_above(job: Callable[[], object]) -> str:
     """The most memory that the process holds during a job, above what it held before."""
+    memory.give_back()  # else what was freed before would be used again, and not be seen
     try:
         Path("/proc/self/clear_refs").write_text("5")
         most = ""
@@ -204,7 +206,7 @@ def memory_of_export(model: Any) -> None:
         session.add(StartMask(blob(volume, place)))
     labels = np.prod(volume.size) / 1e6
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("labels.nii.gz", "labels.nrrd"):
+        for name in ("nifti.nii.gz", "slicer.nrrd"):
             told = peak_above(lambda name=name: session.export(Path(folder) / name))
             print(f"export of 512 × 512 × 1200 to {name}: peak {told} (one copy of the label map: {labels:.0f} MB)")
 
