@@ -220,12 +220,7 @@ def _kind(action: Prompt | Edit) -> str:
 
 
 def _without(others: Sequence[LocalMask]) -> Free:
-    def free(wanted: LocalMask) -> LocalMask:
-        for other in others:
-            wanted = wanted.without(other)
-        return wanted
-
-    return free
+    return lambda wanted: wanted.without(*others)
 
 
 class _Memories:
