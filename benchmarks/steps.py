@@ -177,7 +177,7 @@ def peak_above(job: Callable[[], object]) -> str:
 def memory_of_logits(model: Any) -> None:
     """Click once in each of fifty objects."""
     volume = synthetic(600)
-    session = Session(volume, model, grow=False)
+    session = Session(volume, model, grow=False, adapt=False, overlap=True)
     before = psutil.Process().memory_info().rss
     asked = 0
     for number, place in enumerate(apart(volume, MANY)):
