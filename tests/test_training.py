@@ -61,11 +61,11 @@ def test_simulated_clicks_lie_in_the_largest_error():
     mask[0, :, :, 24:] = False  # misses a lot
     mask[1, 44:62, 44:62, 44:62] = True  # holds too much
     valid = torch.ones_like(truth)
-    points, labels = clicks.next_click(truth, mask, valid, sloppy=0.0)
+    points, labels = clicks.next_click(truth, mask, valid)
     assert labels.tolist() == [1, 0]
     for row, point in enumerate(points.long()):
         assert truth[row][tuple(point)] != mask[row][tuple(point)]
-    first, labels = clicks.next_click(truth, None, valid, sloppy=0.0)
+    first, labels = clicks.next_click(truth, None, valid)
     assert labels.tolist() == [1, 1]
     assert (first - 23.5).abs().max() <= 6  # deep inside
 
