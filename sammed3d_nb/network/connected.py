@@ -31,7 +31,7 @@ def connected_maps(image: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         (b·k, 2 · widths, cells): for each sign, the widths of `LIKENESS`; 0 where there is no click of that sign.
     """
     b, cells = image.shape[:2]
-    bk, m = labels.shape
+    bk = len(labels)
     bright = image.float().mean(-1)
     where = (points + 0.5) / (2 * cells)
     smooth = avg_pool3d(bright[:, None], 3, 1, 1, count_include_pad=False).movedim(1, -1)
