@@ -30,21 +30,20 @@ def connected_maps(image: Tensor, points: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (b·k, 2 · widths, cells): for each sign, the widths of `LIKENESS`; 0 where there is no click of that sign.
     """
-    b, cells = image.shape[:2]
+    cells = image.shape[1]
     bk = len(labels)
     bright = image.float().mean(-1)
     where = (points + 0.5) / (2 * cells)
     smooth = avg_pool3d(bright[:, None], 3, 1, 1, count_include_pad=False).movedim(1, -1)
-    clicked = sample_at(smooth, where)[..., 0].unflatten(0, (b, -1))  # (b, k, m)
-    unlike = (bright.flatten(1)[:, None, None] - clicked[..., None]).abs_().flatten(0, 1)  # (b·k, m, t)
+    clicked = sample_at(smooth, where)[..., 0]  # (b·k, m)
     place = (where * cells).long().clamp(0, cells - 1)
     place = (place[..., 0] * cells + place[..., 1]) * cells + place[..., 2]
     costs, starts = [], []
     for sign in (1, 0):
         chosen = labels == sign
-        costs.append(unlike.masked_fill(~chosen[..., None], UNREACHED).amin(1))
-        seeds = torch.zeros_like(clicked).flatten(0, 1).masked_fill_(~chosen, UNREACHED)
-        start = unlike.new_full((bk, cells**3), UNREACHED)
+        costs.append(least_unlike(bright.flatten(1), clicked, chosen))
+        seeds = torch.zeros_like(clicked).masked_fill_(~chosen, UNREACHED)
+        start = bright.new_full((bk, cells**3), UNREACHED)
         starts.append(start.scatter_reduce_(1, place, seeds, "amin"))
     grid = (bk, 2, cells, cells, cells)
     cost, reached = (torch.stack(maps, 1).view(grid).to(image.dtype) for maps in (costs, starts))
@@ -52,6 +51,17 @@ def connected_maps(image: Tensor, points: Tensor, labels: Tensor) -> Tensor:
     reached = reached.flatten(2)[:, :, None]
     widths = torch.stack([torch.exp(-(reached / width).square()) for width in LIKENESS], 2)
     return widths.flatten(1, 3).view(bk, 2 * len(LIKENESS), -1)
+
+
+def least_unlike(bright: Tensor, clicked: Tensor, chosen: Tensor) -> Tensor:
+    """By how much each cell differs from the chosen click most like it: (b, t), (b·k, m), (b·k, m) → (b·k, t)."""
+    if len(chosen) == 1 and bright.is_cpu:  # as `click_maps.largest`: no copy for every click
+        least = bright.new_full(bright.shape, UNREACHED)
+        for click in chosen[0].nonzero()[:, 0].tolist():
+            least = torch.minimum(least, (bright - clicked[0, click]).abs_())
+        return least
+    unlike = (bright[:, None, None] - clicked.unflatten(0, (len(bright), -1))[..., None]).abs_().flatten(0, 1)
+    return unlike.masked_fill_(~chosen[..., None], UNREACHED).amin(1)
 
 
 def grow(cost: Tensor, reached: Tensor) -> None:
