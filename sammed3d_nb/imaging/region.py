@@ -1,6 +1,6 @@
 """Boxes of voxels, and masks that are stored only inside their box."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,23 +143,26 @@ class LocalMask:
         if 0 in region.size:
             return self
         whole = Region.union([self.region, region])
-        together = self.crop(whole)
-        together[region.within(whole).slices] = np.asarray(values) > 0
-        return LocalMask(together, whole, self.volume_size)
+        bits = self._over(whole)
+        z, y, x = region.within(whole).slices
+        rows = np.unpackbits(bits[z, y], axis=2, count=whole.size[0])
+        rows[:, :, x] = np.asarray(values) > 0
+        bits[z, y] = np.packbits(rows, axis=2)
+        return self._of_bits(bits, whole, self.volume_size)
 
     def without(self, *others: "LocalMask") -> "LocalMask":
         """The voxels of this mask that are in none of the others; itself where they share none."""
-        values = None
+        bits = None
         for other in others:
             shared = self.region.intersection(other.region)
             if 0 in shared.size:
                 continue
-            values = self.values if values is None else values
-            part = values[shared.within(self.region).slices]
-            part &= 1 - other._crop(shared)
-        if values is None or np.count_nonzero(values) == self.count:
+            bits = self._bits.copy() if bits is None else bits
+            z, y, _ = shared.within(self.region).slices
+            bits[z, y] &= ~other._rows(shared, self.region)
+        if bits is None or np.array_equal(bits, self._bits):
             return self
-        return LocalMask(values, self.region, self.volume_size)
+        return self._of_bits(bits, self.region, self.volume_size)
 
     def __and__(self, other: "LocalMask") -> "LocalMask":
         shared = self.region.intersection(other.region)
@@ -168,16 +171,66 @@ class LocalMask:
         return LocalMask(self._crop(shared) & other._crop(shared), shared, self.volume_size)
 
     def __or__(self, other: "LocalMask") -> "LocalMask":
-        if not other.count or not self.count:
-            return self if self.count else other
-        whole = Region.union([self.region, other.region])
-        return LocalMask(self.crop(whole) | other.crop(whole), whole, self.volume_size)
+        return self._joined(other, np.bitwise_or)
 
     def __xor__(self, other: "LocalMask") -> "LocalMask":
+        return self._joined(other, np.bitwise_xor)
+
+    # Everything below works on whole bytes of bits: two voxels far apart have a large box with nearly nothing in it.
+
+    def _joined(self, other: "LocalMask", how: Callable[..., NDArray[np.uint8]]) -> "LocalMask":
         if not other.count or not self.count:
             return self if self.count else other
         whole = Region.union([self.region, other.region])
-        return LocalMask(self.crop(whole) ^ other.crop(whole), whole, self.volume_size)
+        bits = self._over(whole)
+        z, y, _ = other.region.within(whole).slices
+        bits[z, y] = how(bits[z, y], other._rows(other.region, whole))
+        return self._of_bits(bits, whole, self.volume_size)
+
+    def _over(self, whole: Region) -> NDArray[np.uint8]:
+        """New bits of the rows of a box round `region`."""
+        if whole == self.region:
+            return self._bits.copy()
+        i, j, k = whole.size
+        bits = np.zeros((k, j, (i + 7) // 8), dtype=np.uint8)
+        if self.count:
+            z, y, _ = self.region.within(whole).slices
+            bits[z, y] = self._rows(self.region, whole)
+        return bits
+
+    def _rows(self, part: Region, whole: Region) -> NDArray[np.uint8]:
+        """Bits (z, y, bytes) of a part of `region`, in rows as long as those of a box round it."""
+        first, size = part.start[0] - whole.start[0], whole.size[0]
+        if part == self.region and not first % 8:
+            rows = np.zeros((*self._bits.shape[:2], (size + 7) // 8), dtype=np.uint8)
+            rows[:, :, first // 8 : first // 8 + self._bits.shape[2]] = self._bits
+            return rows
+        start, stop = first // 8, (first + part.size[0] + 7) // 8
+        values = np.zeros((*part.shape[:2], 8 * (stop - start)), dtype=np.uint8)
+        values[:, :, first - 8 * start : first - 8 * start + part.size[0]] = self._crop(part)
+        rows = np.zeros((*part.shape[:2], (size + 7) // 8), dtype=np.uint8)
+        rows[:, :, start:stop] = np.packbits(values, axis=2)
+        return rows
+
+    @classmethod
+    def _of_bits(cls, bits: NDArray[np.uint8], region: Region, volume_size: Index) -> "LocalMask":
+        """The mask of bits over a box, tightened."""
+        found = bounding_box(bits)
+        if found is None:
+            return cls.empty(volume_size)
+        z, y, bytes_ = found
+        columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(bits[found], axis=(0, 1))))
+        low = 8 * bytes_.start + int(columns[0])
+        size = (int(columns[-1] - columns[0]) + 1, y.stop - y.start, z.stop - z.start)
+        mask = cls.empty(volume_size)
+        mask.region = Region(triple(np.add(region.start, (low, y.start, z.start))), size)
+        if columns[0] == 0:
+            mask._bits = bits[found].copy()
+        else:
+            values = np.unpackbits(bits[found], axis=2)[:, :, columns[0] : columns[-1] + 1]
+            mask._bits = np.packbits(values, axis=2)
+        mask.count = int(np.bitwise_count(mask._bits).sum(dtype=np.int64))
+        return mask
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -212,7 +265,9 @@ class LocalMask:
         if len(packed) != row * j * k:
             raise ValueError(f"a mask of {i} × {j} × {k} voxels needs {row * j * k} bytes, got {len(packed)}")
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(k, j, row)
-        mask = cls(np.unpackbits(bits, axis=2, count=i), region, volume_size)
+        if i % 8 and (bits[:, :, -1] & (0xFF >> i % 8)).any():
+            raise ValueError("a mask has bits beyond its box")
+        mask = cls._of_bits(bits, region, volume_size)
         if mask.region != region and mask.count:
             raise ValueError("a mask does not fill its box")
         return mask
@@ -258,7 +313,7 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return 2 * int((a & b).sum()) / total if total else 1.0
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+def bounding_box(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
     """The smallest box round a 3-D mask's voxels, as slices in the array's order; None if there are none."""
     box: list[slice] = []
     for axis in range(3):  # each axis looks only at what the ones before have left

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed3d_nb.imaging.region import dice
+from sammed3d_nb.imaging.region import LocalMask, dice
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.network.spec import ModelSpec
 from sammed3d_nb.segmenters import zoom
 from sammed3d_nb.segmenters.cube import Cube, grid_to_cube
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
-from sammed3d_nb.segmenters.pieces import OVERLAP, UNKNOWN, Chosen, Piece
+from sammed3d_nb.segmenters.pieces import OVERLAP, UNKNOWN, Chosen, Piece, corrected, outside_of
 
 MOST_CUBES = 8
 """Cubes asked for one prompt at most."""
@@ -123,13 +123,19 @@ class Asking:
             cube, logits, quality = target, closer, score
         return cube, logits, quality
 
-    def grow(self, pieces: list[Piece], on: bool) -> tuple[str, ...]:
+    def grow(self, pieces: list[Piece], on: bool, mask: LocalMask) -> tuple[str, ...]:
         """Append neighbouring cubes of the last piece while the mask touches a face beyond which the volume goes on.
+
+        Args:
+            pieces: The answers so far; further ones are appended.
+            on: Whether neighbours may be asked.
+            mask: The object's mask before: where no cube has seen it, a neighbour is told of it.
 
         Returns:
             A sentence where the mask ends at a face all the same.
         """
         waiting, asked, doubted = [pieces[-1]], 1, False
+        unseen = outside_of(pieces, mask, self.volume)
         while waiting:
             piece = waiting.pop(0)
             for (dim, side), beyond in piece.cube.touched(self.volume, piece.logits).items():
@@ -144,6 +150,7 @@ class Asking:
                     )
                 target = piece.cube.neighbour(self.volume, dim, side, overlap=OVERLAP)
                 prompt = piece.cube.carry(piece.logits, target, beyond=UNKNOWN)
+                prompt = corrected(prompt, target, unseen, unseen, self.volume)
                 seed = _deepest(prompt > 0, target.size)
                 if seed is None:
                     continue

@@ -70,9 +70,12 @@ class CubeSegmenter:
         asking, hints = self._asking(situation)
         pieces, dropped, quality = self._answer(asking, hints, situation)
         active = len(pieces) - 1
-        notes = asking.grow(pieces, situation.options.grow)
+        notes = asking.grow(pieces, situation.options.grow, situation.mask)
         homeward = time.perf_counter()
-        mask = carved(self._home(pieces, pieces[active:], dropped, situation.mask), since_start(situation.prompts))
+        mask = self._home(pieces, pieces[active:], dropped, situation.mask)
+        if prompt.positive:
+            mask = mask | self._far(situation.mask, hints, pieces[active].cube.spacing)
+        mask = carved(mask, since_start(situation.prompts))
         asking.seconds["home"] = time.perf_counter() - homeward
         asking.seconds["other"] = max(0.0, time.perf_counter() - started - sum(asking.seconds.values()))
         memory = Pieces(tuple(pieces), active, asking.chosen)
@@ -193,6 +196,13 @@ class CubeSegmenter:
         region = Region.union(regions)
         return base.pasted(region, assemble(pieces, self.volume, region, base.crop(region)))
 
+    def _far(self, mask: LocalMask, hints: Hints, spacing: float) -> LocalMask:
+        """The part of a mask that a positive prompt takes nothing from: beyond `FAR` along some axis, to the voxel."""
+        reach = np.ceil(FAR * spacing / np.array(self.volume.spacing)).astype(int)
+        named = _named(hints)
+        near = Region.between(named.min(axis=0) - reach, named.max(axis=0) + reach + 1).intersection(mask.region)
+        return mask.pasted(near, np.zeros(near.shape, dtype=np.uint8))
+
     def _chain(self, cube: Cube) -> TransformChain:
         return cube.chain(self.volume, grid=self.model.spec.grid_size)
 
@@ -205,7 +215,8 @@ class CubeSegmenter:
 
     def _extent(self, situation: Situation, extent: Region | None) -> Region | None:
         """What the cube should show whole: what the prompt says, or a start mask that no cube has seen."""
-        if extent is None and situation.memory is None and situation.mask.count:
+        said_before = len(situation.prompts) > 1  # paint alone may be a dot in something large
+        if extent is None and situation.memory is None and situation.mask.count and said_before:
             return situation.mask.region
         return extent
 

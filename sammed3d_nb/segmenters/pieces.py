@@ -138,10 +138,20 @@ def prompt_for(
         carried = piece.logits if piece.cube == target else piece.cube.carry(piece.logits, target, beyond=np.nan)
         prompt = np.full_like(carried, UNKNOWN) if prompt is None else prompt
         prompt = np.where(np.isnan(carried), prompt, carried)
-    if prompt is None and mask.count:
+    unseen = outside_of(pieces, mask, volume)
+    if prompt is None and unseen.count:
         prompt = np.full((cells,) * 3, UNKNOWN, dtype=np.float32)
-        told = told | mask
-    return prompt if prompt is None else corrected(prompt, target, mask, told, volume)
+    return prompt if prompt is None else corrected(prompt, target, mask, told | unseen, volume)
+
+
+def outside_of(pieces: Sequence[Piece], mask: LocalMask, volume: Volume) -> LocalMask:
+    """The part of a mask that lies in no piece's cube: a start mask's, or a hand's."""
+    for piece in pieces:
+        region = piece.cube.region(volume).intersection(mask.region)
+        if region == mask.region:
+            return LocalMask.empty(mask.volume_size)
+        mask = mask.pasted(region, np.zeros(region.shape, dtype=np.uint8))
+    return mask
 
 
 def corrected(

@@ -36,45 +36,59 @@ class Autosave:
         self._closed = False
         self._acquire(take_over)
 
-    def goes_on_from(self, path: Path, *, whole: bool) -> None:
-        """The session was resumed from `path`: if that is the record itself, and whole, lines are added to it."""
-        if whole and path.absolute() == self.path.absolute() and not path.is_symlink():
-            with suppress(OSError):
-                self._size, self._ours = path.stat().st_size, True
+    def goes_on_from(self, path: Path, size: int | None) -> None:
+        """The session was resumed from `path`, whole and of that many bytes: if it is the record, lines are added."""
+        if size is not None and path.absolute() == self.path.absolute() and not path.is_symlink():
+            self._size, self._ours = size, True
 
-    def append(self, line: dict[str, Any], text: Callable[[], str]) -> None:
+    def append(self, line: dict[str, Any], text: Callable[[], str], head: Any = None) -> None:
         """Save a change; `error` says when that fails, and the next change saves it too.
 
         Args:
             line: The change.
             text: The whole record, for the first change and after a failure.
+            head: What its first line tells of model and options: when that changes the record is written anew.
         """
         if self._closed:
             self.error = f"This session was closed: what is said from now on is not saved to {self.path.name}."
             return
         try:
-            if self._lock is None:
-                self._acquire(take_over=False)
-            if self._lock is not None and not self._lock.held:
-                self._move_aside()
-            if self._size is None or not self._add(line):
-                self.rewrite(text)
+            self._hold()
+            if head != self._head or self._size is None or not self._add(line):
+                self._write_whole(text)
+            self._head = head
             if self._lock is not None:
                 self._lock.touch()
-            self.error = None if self._told is None else self._told
+            self.error = self._told
         except (OSError, UserError) as error:  # the change itself has worked
             self._size = None
             self.error = str(error) if isinstance(error, UserError) else _sentence(self.path, error)
 
     _told: str | None = None  # what has to stay in sight: another session has the record now
+    _head: Any = None
 
-    def rewrite(self, text: Callable[[], str]) -> None:
-        """Write the whole record.
+    def rewrite(self, text: Callable[[], str]) -> Path:
+        """Write the whole record; returns where: elsewhere if another session has taken the record over.
 
         Raises:
             RecordError: It cannot be written.
         """
-        if not self._ours:
+        if not self._closed:
+            self._hold()
+        self._write_whole(text)
+        return self.path
+
+    def _hold(self) -> None:
+        """Have the lock, or go on under another name if another session has it."""
+        if self._lock is None or read(self._lock.path) is None:  # or somebody has tidied it away
+            self._acquire(take_over=False)
+        elif not self._lock.held:
+            self._move_aside()
+
+    def _write_whole(self, text: Callable[[], str]) -> None:
+        if self._ours and self._size is not None and _size(self.path) != self._size:
+            self._ours = False  # somebody else has written it
+        if self._closed or not self._ours:
             keep_other(self.path)
         written = text()
         record.write(self.path, written)
@@ -110,7 +124,11 @@ class Autosave:
                 self._ours = False  # somebody else has written it: kept as .bak
                 return False
             try:
-                _write(handle, start, tail)
+                # what lies behind the bracket first, then the bracket itself in one piece: a crash between the two
+                # leaves whole lines and something behind them
+                _write(handle, self._size, tail[len(_END) :])
+                os.fsync(handle)
+                _write(handle, start, tail[: len(_END)])
                 os.fsync(handle)
             except OSError:
                 with suppress(OSError):  # the bracket fits where it was
@@ -170,6 +188,13 @@ def keep_other(path: Path) -> None:
         with suppress(OSError):
             kept.unlink()
         raise RecordError(_sentence(kept, error)) from error
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat(follow_symlinks=False).st_size
+    except OSError:
+        return None
 
 
 def _read(handle: int, start: int, count: int) -> bytes:

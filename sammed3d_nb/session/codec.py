@@ -164,12 +164,15 @@ def _to_said(fields: Any, before: Said | None, volume: Volume) -> Said:
     nothing = PackedMask(Region((0, 0, 0), (0, 0, 0)), b"")
     action = _to_action(need(fields, "action", dict), volume)
     told = None if fields["told"] is None else _to_told(fields["told"])
+    spared = nothing if fields["spared"] is None else unpack(fields["spared"], volume.size)
+    for mask in (spared, *([action.where] if isinstance(action, Paint) else [])):
+        mask.unpack(volume.size)  # what does not unpack is found now
     if isinstance(action, Prompt) != (told is not None):
         raise ValueError("an answer without a prompt, or a prompt without an answer")
     return Said(
         action=action,
         options=to_options(fields["options"]),
-        spared=nothing if fields["spared"] is None else unpack(fields["spared"], volume.size),
+        spared=spared,
         told=told,
         before=before,
         number=need(fields, "number", int),
@@ -276,7 +279,7 @@ def of_step(step: Step, after: State) -> Fields:
     if step.order is not None:
         told["order"] = step.order[1]
     if step.selected is not None:
-        told["selected"] = step.selected[1]
+        told["selected"] = step.selected
     return told
 
 
@@ -298,8 +301,13 @@ def to_step(fields: Any, state: State, volume: Volume) -> Step:
     keys = {key for key in state.order if key not in changes or changes[key].after is not None}
     keys |= {key for key, change in changes.items() if change.after is not None}
     order = tuple(need(fields, "order", list)) if "order" in fields else state.order
-    selected = need(fields, "selected", int) if "selected" in fields else state.selected
-    if set(order) != keys or len(order) != len(keys) or (selected not in keys):
+    selected = None
+    if "selected" in fields:
+        old, new = need(fields, "selected", list)
+        if not isinstance(old, int) or old not in {*state.objects, *keys} or new not in keys:
+            raise ValueError("an object is selected that is not there")
+        selected = old, new
+    if set(order) != keys or len(order) != len(keys) or not keys:
         raise ValueError("its objects do not fit together")
     return Step(
         need(fields, "step", str)[: 4 * LONGEST_NAME],
@@ -307,7 +315,7 @@ def to_step(fields: Any, state: State, volume: Volume) -> Step:
         float(need(fields, "seconds", (int, float))),
         changes,
         None if order == state.order else (state.order, order),
-        None if selected == state.selected else (state.selected, selected),
+        selected,
     )
 
 

@@ -125,11 +125,17 @@ def voxels_of(given: "ArrayLike | LocalMask", volume: Volume) -> LocalMask:
     """
     if isinstance(given, LocalMask):
         mask = given
-    elif np.ndim(given) == 3:
+    elif _dimensions(given) == 3:
         mask = LocalMask.of(np.asarray(given))
     else:
-        drawn = Scribble(given)  # type: ignore[arg-type]
-        drawn.check(volume)
+        try:
+            drawn = Scribble(given)  # type: ignore[arg-type]
+            drawn.check(volume)
+        except PromptError as error:
+            raise PromptError(
+                "Painting needs voxels of shape (N, 3), whole numbers (i, j, k) inside the volume, or a mask (z, y, x) "
+                f"over it, got {str(given)!r:.60}."
+            ) from error
         values = np.zeros(drawn.region.shape, dtype=np.uint8)
         i, j, k = (drawn.voxels - drawn.region.start).T
         values[k, j, i] = 1
@@ -139,6 +145,13 @@ def voxels_of(given: "ArrayLike | LocalMask", volume: Volume) -> LocalMask:
             f"The mask has {mask.volume_size} voxels (i, j, k) and {volume.name} {volume.size}; they must match."
         )
     return mask
+
+
+def _dimensions(given: object) -> int:
+    try:
+        return np.ndim(given)  # type: ignore[arg-type]
+    except ValueError:  # rows of different lengths
+        return 0
 
 
 def within_range(where: LocalMask, volume: Volume, lower: float | None, upper: float | None) -> LocalMask:
@@ -193,6 +206,8 @@ def _grow(asked: Asked, mm: float, lower: float | None, upper: float | None) -> 
 
 def _shrink(asked: Asked, mm: float) -> Array:
     # the volume's faces are no border: what is cut there goes on
+    if asked.mask.all():
+        return asked.mask
     return np.asarray(ndimage.distance_transform_edt(asked.mask, sampling=asked.spacing) > mm)
 
 
@@ -229,7 +244,9 @@ def _interpolate(asked: Asked, axis: str | None) -> Array:
 
 
 def _signed(plane: Array, spacing: Sequence[float]) -> NDArray[np.float64]:
-    """Distance in mm to the border, positive inside."""
+    """Distance in mm to the border, positive inside; a full plane has none, and ends at its edges."""
+    if plane.all():
+        return _signed(np.pad(plane, 1), spacing)[1:-1, 1:-1]
     inside = ndimage.distance_transform_edt(plane, sampling=spacing)
     return np.asarray(inside - ndimage.distance_transform_edt(~plane, sampling=spacing))
 

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from sammed3d_nb.spaces import Trace, Transform
 
 MEMORY_BYTES = 96 * 2**20
 """Of logits held for objects to go on from; what is let go is computed again when it is needed."""
+
+_NOTHING = "The answer is an empty mask: say more, or say it in another place."
 
 Free = Callable[[LocalMask], LocalMask]
 """From a wanted mask to what of it the object may have."""
@@ -89,35 +92,19 @@ class Maker:
     def remake(
         self,
         item: SegmentedObject,
-        others: Sequence[LocalMask] = (),
+        others: Sequence[LocalMask] | None = None,
         watch: Callable[[LocalMask, bool], None] | None = None,
     ) -> SegmentedObject:
-        """The object with everything said once more, by this maker's model; edits that find nothing are left out.
+        """The object with everything said once more, by this maker's model.
+
+        What finds nothing to work on this time (an edit, a negative prompt) is kept and changes nothing.
 
         Args:
             item: The object.
-            others: Masks whose voxels it must leave alone, besides what it spared then.
+            others: Masks whose voxels it must leave alone; by default, what it spared then.
             watch: Called with the mask after each prompt (True) and edit (False).
         """
-        form = self._nothing()
-        last: Said | None = None
-        for said in item.history:
-            free = _without([said.spared.unpack(self.volume.size), *others])
-            try:
-                form, spared, answer = self._after(form, said.action, said.options, free)
-            except PromptError:
-                if isinstance(said.action, Prompt):
-                    raise
-                continue
-            if watch is not None:
-                watch(form.local, answer is not None)
-            told = None
-            if answer is not None:
-                approach = () if said.told is None else said.told.trace.approach
-                told = self._told(answer, form.local, approach)
-            last = replace(said, spared=PackedMask.of(spared), told=told, before=last)
-            if answer is not None:
-                self._memories.put(last, form.memory)
+        form, last = self._again(item.history, others, watch)
         return replace(item, local=form.local, fixed=form.fixed, edited=form.edited, said=last)
 
     def prepare(self, item: SegmentedObject, prompt: Prompt, options: Options) -> None:
@@ -150,20 +137,20 @@ class Maker:
             wanted = answer.mask
             if form.fixed.count:
                 wanted = wanted.without(form.fixed) | (form.local & form.fixed)
-            local = free(wanted)
+            local = _own_and_free(wanted, form.local, free)
             edited = LocalMask.empty(self.volume.size)
             if isinstance(action, StartMask) and not action.positive:
                 edited = form.edited | form.local.without(local)
             return Form(local, form.fixed, edited, prompts, answer.memory), wanted.without(local), answer
         if isinstance(action, Paint):
             where = action.where.unpack(self.volume.size)
-            allowed = free(where) if action.add else where
+            allowed = _own_and_free(where, form.local, free) if action.add else where
             local = form.local | allowed if action.add else form.local.without(where)
             after = replace(form, local=local, fixed=form.fixed | allowed, edited=form.edited.without(allowed))
             return after, where.without(allowed), None
         clicks = [prompt.ijk for prompt in form.prompts if isinstance(prompt, Point) and prompt.positive]
         wanted = operate(action, form.local, self.volume, clicks)
-        local = free(wanted)
+        local = _own_and_free(wanted, form.local, free)
         changed = local ^ form.local
         after = replace(form, local=local, fixed=form.fixed.without(changed), edited=form.edited | changed)
         return after, wanted.without(local), None
@@ -186,8 +173,8 @@ class Maker:
             cubes=answer.cubes,
             seconds=answer.seconds,
             embedding_reused=answer.embedding_reused,
-            model=(self.engine.spec.name, self.engine.fingerprint),
-            notes=(*answer.notes, *notes),
+            model=self._name,
+            notes=(*answer.notes, *notes, *(() if local.count else (_NOTHING,))),
         )
 
     def _situation(self, item: SegmentedObject, prompt: Prompt, options: Options) -> Situation:
@@ -197,17 +184,50 @@ class Maker:
         return Situation((*item.prompts, prompt), item.local, item.fixed | item.edited, memory, options, cubes)
 
     def _memory(self, item: SegmentedObject, action: Prompt | Edit) -> Any:
-        """What the segmenter goes on from, computed again where it was let go; edits need none."""
+        """What the segmenter goes on from, computed again where it was let go; edits need none.
+
+        None after another model's answer: its mask is told to this one as a start mask is.
+        """
         last = item.answered
-        if last is None or not isinstance(action, Prompt):
+        if last is None or last.told is None or not isinstance(action, Prompt) or last.told.model != self._name:
             return None
         if last not in self._memories:
-            form = self._nothing()
-            for said in item.history[: item.history.index(last) + 1]:
-                free = _without([said.spared.unpack(self.volume.size)])
-                form, _, _ = self._after(form, said.action, said.options, free)
+            history = item.history
+            form, _ = self._again(history[: history.index(last) + 1])
             self._memories.put(last, form.memory)
         return self._memories.get(last)
+
+    def _again(
+        self,
+        history: Sequence[Said],
+        others: Sequence[LocalMask] | None = None,
+        watch: Callable[[LocalMask, bool], None] | None = None,
+    ) -> tuple[Form, Said | None]:
+        """What comes of saying everything once more, and the last of it as it is now; see `remake`."""
+        form, last = self._nothing(), None
+        for said in history:
+            prompted = isinstance(said.action, Prompt)
+            free = _without([said.spared.unpack(self.volume.size)] if others is None else others)
+            spared, told = LocalMask.empty(self.volume.size), None
+            if isinstance(said.action, Prompt) and not said.action.positive and not form.local.count:
+                form = replace(form, prompts=(*form.prompts, said.action))
+                told = said.told and replace(said.told, volume_ml=0.0, distance_mm=np.inf, cubes=(), model=self._name)
+            else:
+                with suppress(*(() if prompted else (PromptError,))):
+                    form, spared, answer = self._after(form, said.action, said.options, free)
+                    if answer is not None:
+                        approach = () if said.told is None else said.told.trace.approach
+                        told = self._told(answer, form.local, approach)
+            if watch is not None:
+                watch(form.local, prompted)
+            last = replace(said, spared=PackedMask.of(spared), told=told, before=last)
+        if last is not None and last.told is not None:
+            self._memories.put(last, form.memory)
+        return form, last
+
+    @property
+    def _name(self) -> tuple[str, str | None]:
+        return self.engine.spec.name, self.engine.fingerprint
 
     def _nothing(self) -> Form:
         nothing = LocalMask.empty(self.volume.size)
@@ -217,6 +237,12 @@ class Maker:
 def _kind(action: Prompt | Edit) -> str:
     """What counts as the same kind in names of steps: "click 3" is the third click, whatever its sign."""
     return action.kind if isinstance(action, Prompt) else str(action)
+
+
+def _own_and_free(wanted: LocalMask, own: LocalMask, free: Free) -> LocalMask:
+    """What of a wanted mask an object may have: what it has already, shared or not, and what is free."""
+    allowed = free(wanted)
+    return wanted if allowed is wanted else allowed | (wanted & own)
 
 
 def _without(others: Sequence[LocalMask]) -> Free:
@@ -232,7 +258,8 @@ class _Memories:
         self._lock = threading.Lock()  # what is encoded ahead looks here from another thread
 
     def __contains__(self, said: Said | None) -> bool:
-        return said in self._held
+        with self._lock:
+            return said in self._held
 
     @property
     def nbytes(self) -> int:

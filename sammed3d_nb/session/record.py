@@ -62,7 +62,7 @@ def text_of(history: History, volume: Volume, model: Engine, options: dict[str, 
         "software": __version__,
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
         "volume": _of_volume(volume),
-        "model": _of_model(model),
+        "model": of_model(model),
         "options": options,
     }
     return json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(map(json.dumps, lines)) + END
@@ -86,11 +86,12 @@ def load(path: Path) -> dict[str, Any]:
 
     Returns:
         ``volume``, ``model``, ``options`` (the known ones), ``version``, the lines ``steps`` (or ``objects`` for
-        version 1), and ``whole``: whether the file ends as it should.
+        version 1), and ``size``: bytes of the file if lines can be added to it, else None.
 
     Raises:
         RecordError: The file is missing or no record that this version reads.
     """
+    size = path.stat().st_size if path.is_file() else None
     fields, whole = _parsed(path)
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise _no_record(path)
@@ -110,7 +111,7 @@ def load(path: Path) -> dict[str, Any]:
     options = {name: value for name, value in fields["options"].items() if name in OPTIONS}
     if not all(isinstance(value, bool) for value in options.values()):
         raise RecordError(f"{path.name} is damaged (an option is no yes or no); take an older copy of it.")
-    return {**fields, "options": options, "whole": whole and version == VERSION}
+    return {**fields, "options": options, "size": size if whole and version == VERSION else None}
 
 
 def history_of(fields: dict[str, Any], volume: Volume, path: Path) -> History:
@@ -163,12 +164,14 @@ def _parsed(path: Path) -> tuple[Any, bool]:
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text), True
     lines = text.split("\n")
-    while len(lines) > 2:  # a crash leaves one broken line, or the end is missing
-        lines.pop()
-        with contextlib.suppress(ValueError, RecursionError):
-            return json.loads("\n".join(lines).rstrip(",") + END), False
-        if len(lines) < text.count("\n") - 3:
+    for _ in range(5):  # a crash leaves something behind the last whole line, or the end is missing
+        if len(lines) <= 2:
             break
+        lines.pop()
+        whole = "\n".join(lines)
+        for ended in (whole, whole.removesuffix(",]}"), whole.removesuffix("]}")):
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(ended.rstrip(",\n") + END), False
     raise _no_record(path)
 
 
@@ -194,7 +197,8 @@ def _of_volume(volume: Volume) -> dict[str, Any]:
     }
 
 
-def _of_model(model: Any) -> dict[str, Any]:
+def of_model(model: Any) -> dict[str, Any]:
+    """What a record tells of the model that it was made with."""
     return {
         "name": model.spec.name,
         "architecture": model.spec.architecture,

@@ -1,5 +1,6 @@
 """A session: one volume, one model, named objects, what has been said about them, and a history that loses nothing."""
 
+import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sammed3d_nb.errors import ClickError, PromptError
+from sammed3d_nb.errors import ClickError, PromptError, RecordError, VolumeError
 from sammed3d_nb.imaging.label_maps import read_label_map
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.imaging.writers import check_not_source
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
@@ -63,8 +65,11 @@ class Session(ObjectTable):
         self.adapt = adapt
         self.overlap = overlap
         self._maker = Maker(volume, model)
-        self._saved: set[Path] = set()  # by this session, or where it was resumed from
-        self._saver = None if autosave is None else Autosave(Path(autosave), take_over=take_over)
+        self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
+        self._saver: Autosave | None = None
+        if autosave is not None:
+            _refuse_source(_place(autosave), volume)
+            self._saver = Autosave(_place(autosave), take_over=take_over)
         if self._saver is not None:
             weakref.finalize(self, self._saver.close)
 
@@ -225,7 +230,7 @@ class Session(ObjectTable):
         Raises:
             UserError: The file is none of these, holds no object, or lies on another place than the volume.
         """
-        found = read_label_map(Path(path), self.volume)
+        found = read_label_map(_place(path), self.volume)
         with self._lock:
             made: list[SegmentedObject] = []
             absent = [f"“{name}” has no voxel in this volume." for name, _, mask in found if not mask.count]
@@ -251,11 +256,15 @@ class Session(ObjectTable):
             maker = Maker(self.volume, model)
             remade: dict[int, SegmentedObject] = {}
             left = [item for item in self.objects if item.locked or item.said is None]
-            for item in self.objects:
-                if item.said is not None and not item.locked:
-                    others = [other.local for other in left if not self._may_share(item, other)]
-                    remade[item.key] = maker.remake(item, others)
-                    left.append(remade[item.key])
+            # what hands and files have set comes first: no network's answer takes it
+            said = (item for item in self.objects if item.said is not None and not item.locked)
+            waiting = sorted(said, key=_is_predicted)
+            while waiting:
+                item = waiting.pop(0)
+                others = [other.local for other in left if not self._may_share(item, other)]
+                others += [other.fixed & other.local for other in waiting if not self._may_share(item, other)]
+                remade[item.key] = maker.remake(item, others)
+                left.append(remade[item.key])
             self._maker = maker
             self._commit(f"model {model.spec.name}", remade)
 
@@ -290,15 +299,15 @@ class Session(ObjectTable):
             RecordError: It cannot be written there, or the volume's own file would be overwritten.
             RecordInUse: Another session has that record open.
         """
+        saved = _place(path)
         with self._lock:
-            saved = Path(path)
-            if self._saver is not None and saved == self._saver.path:
-                self._saver.rewrite(self._text)
-                return saved
-            if saved.absolute() not in self._saved:
+            _refuse_source(saved, self.volume)
+            if self._saver is not None and saved == self._saver.path.absolute():
+                return self._saver.rewrite(self._text)
+            if self._saved.get(saved) != _signature(saved):
                 keep_other(saved)
             record.write(saved, self._text(), source=self.volume.path)
-            self._saved.add(saved.absolute())
+            self._saved[saved] = _signature(saved)
             return saved
 
     @classmethod
@@ -315,16 +324,16 @@ class Session(ObjectTable):
             RecordError: The file is no such record, or was made on another volume.
             RecordInUse: Another session has the autosave open.
         """
-        path = Path(path)
-        loaded = record.load(path)
+        path = _place(path)
+        session = cls(volume, model, **{**record.load(path)["options"], **options})
+        found = _signature(path)
+        loaded = record.load(path)  # now that the lock, if there is to be one, keeps others from adding to it
         history = record.history_of(loaded, volume, path)
-        session = cls(volume, model, **{**loaded["options"], **options})
         session._history = history
         session._keys = 1 + max([*history.state.objects, *(key for step in history.past for key in step.changes)])
-        if loaded["whole"]:
-            session._saved.add(path.absolute())
+        session._saved[path] = found
         if session._saver is not None:
-            session._saver.goes_on_from(path, whole=loaded["whole"])
+            session._saver.goes_on_from(path, loaded["size"])
         return session
 
     def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -340,7 +349,7 @@ class Session(ObjectTable):
             UserError: There is no mask, or a file is there already, or cannot be written.
         """
         with self._lock:
-            return write_export(self.objects, self.volume, Path(path), overwrite=overwrite)
+            return write_export(self.objects, self.volume, _place(path), overwrite=overwrite)
 
     def close(self) -> None:
         """Let go of the autosave, so that others may open it; nobody is called after changes any more."""
@@ -352,16 +361,18 @@ class Session(ObjectTable):
 
     def _keep(self, line: Callable[[], dict[str, Any]]) -> None:
         if self._saver is not None:
-            self._saver.append(line(), self._text)
+            self._saver.append(line(), self._text, (record.of_model(self.model), self._set))
 
     @property
     def _options(self) -> Options:
         return Options(grow=self.grow, adapt=self.adapt)
 
     def _text(self) -> str:
-        return record.text_of(
-            self._history, self.volume, self.model, {"grow": self.grow, "adapt": self.adapt, "overlap": self.overlap}
-        )
+        return record.text_of(self._history, self.volume, self.model, self._set)
+
+    @property
+    def _set(self) -> dict[str, bool]:
+        return {"grow": self.grow, "adapt": self.adapt, "overlap": self.overlap}
 
     def _may_share(self, item: SegmentedObject, other: SegmentedObject) -> bool:
         return not other.locked and (self.overlap or item.overlaps or other.overlaps)
@@ -387,6 +398,32 @@ class Session(ObjectTable):
         spared = after.said.spared.unpack(self.volume.size)
         self._replace(after, f"{edit} {after.said.number} of {item.name}")
         return spared
+
+
+def _place(path: str | Path) -> Path:
+    """An absolute path; ``~`` is the user's home."""
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  links are not followed
+
+
+def _signature(path: Path) -> tuple[int, int] | None:
+    """What tells whether a file has been written since: bytes and time."""
+    try:
+        found = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _refuse_source(path: Path, volume: Volume) -> None:
+    try:
+        check_not_source(path, volume.path)
+    except VolumeError as error:
+        raise RecordError(str(error)) from error
+
+
+def _is_predicted(item: SegmentedObject) -> bool:
+    """Whether a network has answered for an object."""
+    return any(not isinstance(prompt, StartMask) for prompt in item.prompts)
 
 
 def _numbered(name: str) -> Iterable[str]:

@@ -141,6 +141,8 @@ class History:
         selected = self.state.selected
         if step.selected is not None and (not back or selected == step.selected[1] or selected not in objects):
             selected = step.selected[0 if back else 1]
+        if selected not in objects:  # another one was selected since, and the step takes it away
+            selected = order[min(self.state.order.index(selected), len(order) - 1)]
         return State(objects, order, selected)
 
 

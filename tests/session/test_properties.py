@@ -56,6 +56,7 @@ STEPS = st.one_of(
     st.tuples(st.just("lock"), NAMES, SIGN),
     st.tuples(st.just("show"), NAMES, SIGN),
     st.tuples(st.just("rename"), NAMES, NAMES),
+    st.tuples(st.just("allow_overlap"), NAMES, SIGN),
     st.tuples(st.just("remove"), NAMES),
     st.tuples(st.just("reset")),
     st.tuples(st.just("undo")),
@@ -86,6 +87,18 @@ def state(session: Session) -> Any:
         )
         for item in session.objects
     ]  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, min_size=3, max_size=14))
+def test_painted_voxels_stay_also_where_objects_share_them(steps: list[Any]) -> None:
+    session = Session(volume(), MODEL)
+    for step in steps:
+        before = {item.key: item for item in session.objects}
+        take(session, step)
+        for item in session.objects if step[0] == "add" else ():
+            painted = before[item.key].fixed.full > 0
+            assert (item.mask[painted] == before[item.key].mask[painted]).all()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -127,8 +140,24 @@ def test_undo_is_the_inverse_of_every_step_and_the_record_holds_them_all(steps: 
             assert state(one) == expected
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, min_size=3, max_size=10))
+def test_whatever_is_saved_can_be_resumed_and_goes_on_alike(steps: list[Any]) -> None:
+    session = Session(volume(), MODEL)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "case.sammed3d.json"
+        for step in steps:
+            take(session, step)
+            session.save(path)
+            again = Session.resume(path, volume=session.volume, model=MODEL)
+            for one in ("undo", "redo", "undo", "undo", "redo", "redo"):
+                assert (state(again), again.current.name) == (state(session), session.current.name)
+                getattr(again, one)()
+                getattr(session, one)()
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(STEPS, min_size=3, max_size=14))
+@given(st.lists(STEPS.filter(lambda step: step[0] != "allow_overlap"), min_size=3, max_size=14))
 def test_locked_and_painted_voxels_stay_and_objects_share_none(steps: list[Any]) -> None:
     session = Session(volume(), MODEL)
     for step in steps:

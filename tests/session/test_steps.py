@@ -274,3 +274,85 @@ def test_replay_tells_how_many_prompts_another_model_would_need(session: Session
     (other,) = replay(path, volume=session.volume, model=model_of(FullNetwork()), other_model=True)
     assert other.prompts_to(0.9) is None
     assert other.recorded == same.recorded
+
+
+# -- another model, sharing, long objects: found by a reading ---------------------------------------------------------
+
+
+class Blind(BallNetwork):
+    """Sees nothing at all."""
+
+    def decode(self, embedding, points, labels, previous=None):  # type: ignore[no-untyped-def]
+        import torch
+
+        return torch.full((1, 1, 64, 64, 64), -9.0), torch.ones(1, 1)
+
+
+def test_another_model_takes_nothing_that_hands_and_files_have_set(session: Session) -> None:
+    class Large(BallNetwork):
+        RADIUS = 30.0
+
+    session.click(CENTRE)
+    painted = np.zeros(session.volume.size[::-1], np.uint8)
+    painted[28:33, 98:103, 132:137] = 1
+    session.new_object("painted")
+    session.paint(painted)
+    loaded = np.roll(painted, 20, axis=1)
+    session.new_object("loaded")
+    session.add(StartMask(loaded))
+    session.set_model(model_of(Large()))
+    assert np.array_equal(session.objects[1].mask, painted)
+    assert np.array_equal(session.objects[2].mask, loaded)
+    assert np.sum([item.mask for item in session.objects], axis=0).max() == 1
+
+
+def test_a_model_that_sees_nothing_blocks_nothing(session: Session, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    session.click(CENTRE)
+    session.click((118, 100, 30), positive=False)
+    session.apply("grow", mm=4)
+    expected = session.mask
+    path = session.save(tmp_path / "case.sammed3d.json")
+    (found,) = replay(path, volume=session.volume, model=model_of(Blind()), other_model=True)
+    assert found.dice == 0
+    session.set_model(model_of(Blind()))
+    assert len(session.current.history) == 3
+    session.set_model(model_of(BallNetwork()))
+    assert np.array_equal(session.mask, expected), "what was said is kept"
+    other = Session.resume(path, volume=session.volume, model=model_of(Blind()))
+    assert np.array_equal(other.mask, expected)
+    assert any("empty mask" in note for note in other.click((10, 10, 10)).notes) or other.mask.any()
+
+
+def test_what_an_object_shares_stays_its_own_when_sharing_ends(session: Session) -> None:
+    first = session.click(CENTRE).mask
+    session.new_object("b")
+    session.allow_overlap("b")
+    session.paint(first)
+    session.allow_overlap("b", False)
+    session.click((134, 100, 30))
+    assert session.mask[first > 0].all()
+    session.lock("object 1")
+    session.apply("grow", mm=2)
+    assert session.mask[first > 0].all()
+
+
+def test_a_start_mask_longer_than_a_cube_is_lost_to_no_click() -> None:
+    volume = Volume.from_array(np.zeros((60, 60, 400), np.int16), (1.0, 1.0, 1.0))
+    start = np.zeros((60, 60, 400), np.uint8)
+    start[20:40, 20:40, 10:391] = 1
+    session = Session(volume, model_of(BallNetwork()))
+    session.add(StartMask(start))
+    for i in (50, 350):
+        far = np.abs(np.arange(400) - i) > 100
+        mask = session.click((i, 30, 30)).mask
+        assert (mask[:, :, far] >= start[:, :, far]).all()
+
+
+def test_a_dot_of_paint_is_not_the_objects_size() -> None:
+    from support import BrightNetwork, bright_ball
+
+    volume = bright_ball((110, 100, 30), 45.0)
+    plain, painted = (Session(volume, model_of(BrightNetwork())) for _ in range(2))
+    painted.paint([(110, 100, 30)])
+    a, b = plain.click((112, 100, 30)).local.count, painted.click((112, 100, 30)).local.count
+    assert abs(a - b) < 0.01 * a
