@@ -1,5 +1,6 @@
 """Settings of every test, and the app that those of the page share."""
 
+import locale
 from collections.abc import Iterator
 
 import pytest
@@ -20,3 +21,11 @@ def app(tmp_path) -> Iterator:
     app = snb.App(ball_volume(), model_of(BallNetwork()), output=tmp_path)
     yield app
     app.close()
+
+
+@pytest.fixture(autouse=True)
+def locale_as_before() -> Iterator[None]:
+    """GDCM, which writes JPEG slices for tests, leaves "C" behind: then other programs' output is read as ASCII."""
+    spoken = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, spoken)
