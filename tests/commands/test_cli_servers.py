@@ -88,6 +88,7 @@ def test_app_serves_the_dashboard_on_the_loopback_address(tmp_path):
         status, page = answer(f"http://127.0.0.1:{port}/", process, lines)
         assert status == 200
         assert "<html" in page.lower()
+        assert "Log in" in page  # it asks for its token
         assert lines[0].startswith(f"The dashboard will be at http://127.0.0.1:{port} ")
         assert f"ssh -N -L {port}:127.0.0.1:{port} " in lines[1]
         with socket.socket() as other, pytest.raises(OSError, match="refused"):
