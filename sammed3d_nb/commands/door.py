@@ -30,6 +30,7 @@ from tornado.web import HTTPError
 from traitlets import Bool, Int, Unicode, default
 from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from sammed3d_nb.commands.access import RUNTIME, TOKEN, Access, is_loopback, private_folder, write_private
 from sammed3d_nb.commands.doctor import free_memory
@@ -93,6 +94,28 @@ class Page(TornadoVoilaHandler):
         self.write(_FULL.format(html.escape(said)))
 
 
+class Channels(VoilaKernelWebsocketHandler):
+    """A page's websocket; messages that announce more parts than they hold never reach the loops over those parts."""
+
+    def on_message(self, ws_message: str | bytes) -> None:
+        """Take a message from the page."""
+        if isinstance(ws_message, bytes) and not _holds_its_parts(ws_message, legacy=not self.selected_subprotocol):
+            self.close(1007, "damaged message")
+            return
+        super().on_message(ws_message)
+
+    def write_message(self, message: Any, binary: bool = False) -> Any:
+        """Send a message of the kernel's; Voilà reads those of the legacy protocol wrongly and then never ends."""
+        if isinstance(message, bytes) and not _holds_its_parts(message, legacy=False):
+            return super(VoilaKernelWebsocketHandler, self).write_message(message, binary)
+        return super().write_message(message, binary)
+
+
+def _holds_its_parts(message: bytes, *, legacy: bool) -> bool:
+    size = 4 if legacy else 8
+    return int.from_bytes(message[:size], "big" if legacy else "little") * size <= len(message)
+
+
 class Dashboard(Voila):
     """Voilà with a token, a socket instead of a port where wanted, and a limit on pages."""
 
@@ -131,9 +154,9 @@ class Dashboard(Voila):
         return self.socket or str(self.connection_url)
 
     def init_handlers(self) -> list[Any]:
-        """Voilà's handlers, with our page in the place of its own."""
-        found = super().init_handlers()
-        return [(rule[0], Page, *rule[2:]) if rule[1] is TornadoVoilaHandler else rule for rule in found]
+        """Voilà's handlers, with ours in the places of two."""
+        ours = {TornadoVoilaHandler: Page, VoilaKernelWebsocketHandler: Channels}
+        return [(rule[0], ours.get(rule[1], rule[1]), *rule[2:]) for rule in super().init_handlers()]
 
     def listen(self) -> None:
         """Listen until a signal comes, on the socket or on the port."""
