@@ -102,7 +102,7 @@ def tunnel(port: int, path: Path | None = None) -> str:
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server can listen on the port of an address of this machine."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise UserError(f"{host} is no address of this machine; give one of its addresses.") from None
     for family, kind, protocol, _, address in found:
@@ -110,7 +110,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
             if os.name == "posix":  # as servers do, so that a connection that has just ended does not count
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(address)
+                probe.bind((address[0], port, *address[2:]))
             except OSError as error:
                 if error.errno == errno.EADDRNOTAVAIL:
                     raise UserError(f"{host} is no address of this machine; give one of its addresses.") from None

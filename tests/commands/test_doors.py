@@ -113,7 +113,7 @@ def lab():
         yield found
 
 
-def message(kind, content):
+def message(kind, content, **metadata):
     header = {
         "msg_id": uuid.uuid4().hex,
         "msg_type": kind,
@@ -124,7 +124,14 @@ def message(kind, content):
     }
     header["date"] = "2026-01-01T00:00:00Z"
     return json.dumps(
-        {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}, "content": content, "buffers": []}
+        {
+            "channel": "shell",
+            "header": header,
+            "parent_header": {},
+            "metadata": metadata,
+            "content": content,
+            "buffers": [],
+        }
     )
 
 
@@ -340,9 +347,9 @@ def test_damaged_and_legacy_frames_do_not_hang_the_server(app):
         assert app.ask("voila/static/none", seconds=5)[0] in (403, 404)
 
     async def binary(connection):
-        """The frames in which a kernel answers a legacy page with all its widgets."""
+        """The picture with which a kernel answers a page of the legacy protocol."""
         await connection.write_message(
-            message("comm_open", {"comm_id": "c", "target_name": "jupyter.widget.control", "data": {}})
+            message("comm_open", {"comm_id": "c", "target_name": "jupyter.widget.control", "data": {}}, version="1.0.0")
         )
         await connection.write_message(message("comm_msg", {"comm_id": "c", "data": {"method": "request_states"}}))
         while True:
@@ -350,9 +357,14 @@ def test_damaged_and_legacy_frames_do_not_hang_the_server(app):
             assert got is not None
             if isinstance(got, bytes):
                 return got
+            data = json.loads(got)["content"].get("data", {})
+            if isinstance(data, dict) and data.get("method") == "update_states":
+                canvas = next(name for name, it in data["states"].items() if it["model_name"] == "MPLCanvasModel")
+                draw = {"comm_id": canvas, "data": {"method": "custom", "content": {"type": "draw"}}}
+                await connection.write_message(message("comm_msg", draw))
 
     frame = app.websocket(app.kernel, binary, Authorization=f"token {app.token}")
-    assert b"update_states" in frame
+    assert b"\x89PNG" in frame
     assert app.ask("voila/static/none", seconds=5)[0] in (403, 404)
 
 
