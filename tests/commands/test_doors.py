@@ -270,6 +270,7 @@ def test_nobody_overhears_the_notebooks_kernels(lab):
 
 def overheard(found, kernel, token):
     """What a stranger gets from all ports of the kernels while a kernel publishes."""
+    assert found.websocket(kernel, told, Authorization=token) == "ipython"  # it is up, with all its ports
     ports = {
         one.laddr.port
         for process in found.kernels()
@@ -282,7 +283,6 @@ def overheard(found, kernel, token):
         for port in ports:  # one that takes what forked children print, and gives nothing
             stranger.connect(f"tcp://127.0.0.1:{port}")
         time.sleep(1)
-        assert found.kernels()
         assert found.websocket(kernel, told, Authorization=token) == "ipython"
         return [stranger.recv_multipart()] if stranger.poll(2000) else []
 
