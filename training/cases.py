@@ -8,22 +8,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from sammed3d_nb.network.normalise import normalise
 from training.lesions import paste
 from training.render import draw, scan
-from training.scenes import body, chance, medley, smooth_noise, uniform
+from training.scenes import AIR, FAT, FLUID, GAS, LUNG, Scene, chance, medley, smooth_noise, uniform
+from training.trunk import body
 
 FINEST, COARSEST = 0.5, 3.2
 CROP = 43
 """As `sammed3d_nb.segmenters.zoom.CROP`, which needs SimpleITK to import."""
-WEIGHTS = {"body": 0.46, "medley": 0.13, "sarcoma": 0.20, "map": 0.09, "atlas": 0.04, "hippocampus": 0.08}
-LABELLED = {"sarcoma": 0.25, "atlas": 0.35, "hippocampus": 1.0, "map": 1.0, "body": 1.0, "medley": 1.0}
+WEIGHTS = {
+    "body": 0.36, "medley": 0.12, "sarcoma": 0.15, "map": 0.07, "atlas": 0.04, "hippocampus": 0.05, "fetal": 0.07,
+    "ms": 0.03, "stroke": 0.015, "neck": 0.06, "nodule": 0.025, "vertebra": 0.02, "cord": 0.02, "em": 0.035,
+    "heart": 0.04, "fluorescence": 0.03,
+}  # fmt: skip
+"""How often a cube comes from each kind of case; kinds that were not prepared are left out."""
+LABELLED = {
+    "body": 0.88, "medley": 1.0, "sarcoma": 0.22, "map": 1.0, "atlas": 0.35, "hippocampus": 1.0, "fetal": 0.5,
+    "ms": 0.3, "stroke": 0.15, "neck": 0.5, "nodule": 0.1, "vertebra": 0.6, "cord": 0.3, "em": 0.7, "heart": 0.5,
+    "fluorescence": 0.7,
+}  # fmt: skip
 """How often an object comes from the first labelling (people's) and not from a pseudo-labelling."""
 
-PASTED = {"sarcoma": 0.4, "atlas": 0.4, "hippocampus": 0.1, "map": 0.3, "body": 0.1, "medley": 0.0}
+PASTED = {
+    "body": 0.1, "medley": 0.0, "sarcoma": 0.4, "map": 0.3, "atlas": 0.4, "hippocampus": 0.1, "fetal": 0.1, "ms": 0.3,
+    "stroke": 0.3, "neck": 0.2, "nodule": 0.3, "vertebra": 0.1, "cord": 0.1, "em": 0.0, "heart": 0.1,
+    "fluorescence": 0.0,
+}  # fmt: skip
 """How often a lesion is pasted into a cube."""
 
 
@@ -103,11 +118,34 @@ def synthesise(kind: str, device: torch.device) -> Case:
     """A new scene as a case."""
     scene = (body if kind == "body" else medley)(device)
     spacing = 200 * scene.half / (scene.n - 1)
+    labels = scene.objects[None]
     if kind == "medley":
         spacing *= uniform(0.4, 1.0)
-    return Case(
-        kind, scene.objects[None], torch.full((3,), spacing), materials=scene.materials, classes=scene.classes
-    )  # fmt: skip
+    else:
+        labels = torch.cat([labels, wholes(scene)[None]])
+    return Case(kind, labels, torch.full((3,), spacing), materials=scene.materials, classes=scene.classes)
+
+
+def wholes(scene: Scene) -> Tensor:
+    """A second labelling of a trunk: what one click on a large even region means (each lung, the air, fat, gas, fluid).
+
+    Lobes and the vessels in a lung belong to it.
+    """
+    classes = torch.tensor(scene.classes, dtype=torch.uint8, device=scene.device)[scene.materials.long()].cpu().numpy()
+    out = np.zeros(classes.shape, dtype=np.uint8)
+    count = 0
+    for kind in (AIR, FAT, FLUID, GAS, LUNG):
+        mask = classes == kind
+        if kind == LUNG:
+            mask = ndimage.binary_closing(np.pad(mask, 3), iterations=2)[3:-3, 3:-3, 3:-3]
+        pieces, _ = ndimage.label(mask)
+        sizes = np.bincount(pieces.ravel())
+        sizes[0] = 0
+        for piece in np.argsort(-sizes)[:8]:
+            if sizes[piece] > 200 and count < 250:
+                count += 1
+                out[pieces == piece] = count
+    return torch.from_numpy(out).to(scene.device)
 
 
 def frame(case: Case, spacing: float, centre: Tensor, n: int, device: torch.device) -> Tensor:
@@ -183,7 +221,7 @@ def cut(
     for labelling in rows:
         labels = case.labels[labelling].flatten()[flat]
         counts = torch.bincount((labels.long() * seen_here).flatten(), minlength=256)[1:255]
-        fit = ((counts >= 8) & (counts < 0.5 * labels.numel())).nonzero().flatten().add(1).tolist()
+        fit = ((counts >= 8) & (counts < 0.7 * labels.numel())).nonzero().flatten().add(1).tolist()
         fit = [i for i in fit if i in case.ids[labelling]]
         share = LABELLED[case.kind] if labelling == 0 else (1 - LABELLED[case.kind]) / max(1, len(rows) - 1)
         wanted = max(1, round(2 * k * share)) if share > 0 else 0

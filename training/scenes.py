@@ -202,15 +202,6 @@ def branch(
             branch(scene, start, heading + 0.8 * torch.randn(3), radius * uniform(0.6, 0.85), kind, obj, depth - 1, on)
 
 
-def body(device: torch.device, n: int = 144) -> Scene:
-    """A trunk, or a part of one."""
-    from training.trunk import fill
-
-    scene = Scene(n, uniform(1.1, 2.3), device)
-    fill(scene)
-    return scene
-
-
 def medley(device: torch.device, n: int = 128) -> Scene:
     """Shapes without a plan: cells that touch, blobs, shells, layers, tubes, trees."""
     scene = Scene(n, uniform(0.8, 1.5), device)

@@ -1,4 +1,4 @@
-"""A plan of the trunk for `scenes.body`; everything in it is random: place, size, shape, presence, field of view."""
+"""A plan of the trunk; everything in it is random: place, size, shape, presence, field of view."""
 
 import math
 from itertools import pairwise
@@ -28,6 +28,13 @@ from training.skeleton import muscles, pelvis, ribs, spine
 SOFT = [FAT]
 CHAMBERS = ((0.2, -0.15, 0.1), (-0.2, 0.0, -0.1), (0.15, 0.15, -0.15), (-0.1, -0.25, 0.2))
 """Middles of the heart's chambers from its own, dm."""
+
+
+def body(device: torch.device, n: int = 144) -> Scene:
+    """A trunk, or a part of one."""
+    scene = Scene(n, uniform(1.1, 2.3), device)
+    fill(scene)
+    return scene
 
 
 def fill(scene: Scene) -> None:

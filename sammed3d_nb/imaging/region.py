@@ -31,7 +31,8 @@ class Region:
     @property
     def stop(self) -> Index:
         """One past the last voxel (i, j, k)."""
-        return triple(np.add(self.start, self.size))
+        (i, j, k), (a, b, c) = self.start, self.size
+        return i + a, j + b, k + c
 
     @property
     def shape(self) -> Index:
@@ -50,7 +51,10 @@ class Region:
 
     def intersection(self, other: "Region") -> "Region":
         """The voxels in both boxes."""
-        return Region.between(np.maximum(self.start, other.start), np.minimum(self.stop, other.stop))
+        # in plain numbers, a fifth of NumPy's time: every step asks it of every other object
+        (i, j, k), (a, b, c) = map(max, self.start, other.start), map(min, self.stop, other.stop)
+        filled = i < a and j < b and k < c
+        return Region((i, j, k), (a - i, b - j, c - k) if filled else (0, 0, 0))
 
     @staticmethod
     def union(regions: Sequence["Region"]) -> "Region":
@@ -143,13 +147,18 @@ class LocalMask:
         together[region.within(whole).slices] = np.asarray(values) > 0
         return LocalMask(together, whole, self.volume_size)
 
-    def without(self, other: "LocalMask") -> "LocalMask":
-        """The voxels of this mask that are not in `other`."""
-        shared = self.region.intersection(other.region)
-        if 0 in shared.size:
+    def without(self, *others: "LocalMask") -> "LocalMask":
+        """The voxels of this mask that are in none of the others; itself where they share none."""
+        values = None
+        for other in others:
+            shared = self.region.intersection(other.region)
+            if 0 in shared.size:
+                continue
+            values = self.values if values is None else values
+            part = values[shared.within(self.region).slices]
+            part &= 1 - other._crop(shared)
+        if values is None or np.count_nonzero(values) == self.count:
             return self
-        values = self.values
-        values[shared.within(self.region).slices] &= 1 - other._crop(shared)
         return LocalMask(values, self.region, self.volume_size)
 
     def __and__(self, other: "LocalMask") -> "LocalMask":

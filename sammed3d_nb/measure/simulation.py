@@ -97,7 +97,8 @@ def _chord(plane: Mask) -> NDArray[np.int64]:
         places = found[len(found) // 4 : max(len(found) - len(found) // 4, len(found) // 4 + 1)]
         fixed = np.full(len(places), row if along else column)
         chords.append(np.column_stack([fixed, places] if along else [places, fixed]))
-    return max(chords, key=len)
+    longest: NDArray[np.int64] = max(chords, key=len)
+    return longest
 
 
 def _outline(plane: Mask) -> NDArray[np.int64]:
@@ -106,7 +107,7 @@ def _outline(plane: Mask) -> NDArray[np.int64]:
 
     outlines = find_contours(np.pad(plane, 1).astype(float), 0.5)
     longest = max(outlines, key=len) - 1
-    corners = np.rint(approximate_polygon(longest, 0.5)).astype(np.int64)
+    corners: NDArray[np.int64] = np.rint(approximate_polygon(longest, 0.5)).astype(np.int64)
     corners = np.clip(corners, 0, np.array(plane.shape) - 1)
     if len(corners) < 4 or (np.ptp(corners, axis=0) == 0).any():  # a line of voxels: the box round it and a bit more
         low = np.maximum(corners.min(axis=0) - 1, 0)

@@ -31,11 +31,16 @@ class Features(NamedTuple):
 
 
 def describe_clicks(
-    features: Features, keys: tuple[Tensor, Tensor], points: Tensor, labels: Tensor, before: Tensor
+    features: Features,
+    keys: tuple[Tensor, Tensor],
+    points: Tensor,
+    labels: Tensor,
+    before: Tensor,
+    connected: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The decoder's three inputs (see `Decoder.forward`) for clicks (b·k, m, 3) and the previous mask's 2³ cells.
 
-    ``keys`` are `Encoder.keys`.
+    ``keys`` are `Encoder.keys`; ``connected`` are `connected_maps`, for networks that know them.
     """
     image = features.image
     cells = image.shape[1]
@@ -61,7 +66,8 @@ def describe_clicks(
         likeness.append(largest(alike_coarse, chosen, -1.0))
     reference = (clicked * positive).sum(1) / positive.sum(1).clamp(min=1)
     reference = -reference[:, None].to(image.dtype)
-    prompt = torch.cat([*maps, share(bright, reference)[:, None], before.mean(-1).flatten(1)[:, None]], dim=1)
+    maps += [share(bright, reference)[:, None], before.mean(-1).flatten(1)[:, None]]
+    prompt = torch.cat(maps if connected is None else [*maps, connected], dim=1)
     detail = torch.cat([share(image, reference[:, :, None, None, None]), before], dim=-1)
     return prompt, torch.cat(likeness, dim=1), detail
 
@@ -78,7 +84,10 @@ def largest(values: Tensor, chosen: Tensor, fill: float) -> Tensor:
 
 
 def prompt_channels(groups: int) -> int:
-    """Maps for positive and for negative clicks (near, as bright, alike), brightness against the clicks', the mask."""
+    """Maps for positive and for negative clicks (near, as bright, alike), brightness against the clicks', the mask.
+
+    `connected_maps` come after them.
+    """
     return 2 * (len(REACHES) + len(LIKENESS) + groups) + 2
 
 

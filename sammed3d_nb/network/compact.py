@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d
 
 from sammed3d_nb.network.click_maps import LIKENESS, REACHES, Features, describe_clicks, hold_clicks, prompt_channels
+from sammed3d_nb.network.connected import connected_maps
 from sammed3d_nb.network.layers import (
     Attention,
     Convolution,
@@ -38,14 +39,16 @@ class Size:
     """Widths of the network at 64³, 32³, 16³ and 8³, and numbers of blocks.
 
     ``blocks`` are the encoder's on the way down, ``refine`` those on its way up, after each merge (``merges`` are the
-    decoder's): they know the whole cube and run once for all clicks.
+    decoder's): they know the whole cube and run once for all clicks. ``connected`` maps of the decoder say what region
+    growing from the clicks reaches (`connected_maps`); files before piece 8 of training have none.
     """
 
     widths: tuple[int, int, int, int] = (16, 64, 128, 256)
     blocks: tuple[int, int, int, int] = (2, 3, 4, 4)
     decoder_blocks: int = 2
     merges: tuple[int, int, int] = (1, 1, 1)
-    refine: tuple[int, int, int] = (3, 7, 1)
+    refine: tuple[int, int, int] = (4, 9, 5)
+    connected: int = 2 * len(LIKENESS)
     heads: int = 8
     groups: int = 4
     cube: int = 128
@@ -109,7 +112,8 @@ class Decoder(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         c = size.widths
-        self.prompt = nn.Linear(prompt_channels(size.groups), c[0])
+        channels = prompt_channels(size.groups)
+        self.prompt = nn.Linear(channels + size.connected, c[0])
         self.likeness = nn.Linear(2 * size.groups, c[2])
         self.downs = nn.ModuleList(Down(c[level], c[level + 1]) for level in range(3))
         self.attention = nn.Sequential(*[Attention(c[3], size.heads) for _ in range(size.decoder_blocks)])
@@ -120,11 +124,11 @@ class Decoder(nn.Module):
         self.fine = nn.Linear(c[0], c[0] + 8)
         self.detail = nn.Linear(16, c[0] + 8, bias=False)
         self.logits = nn.Linear(c[0] + 8, 8)
-        self.prior = nn.Linear(prompt_channels(size.groups), 8)
-        self.start()
+        self.prior = nn.Linear(channels + size.connected, 8)
+        self.start(mask=channels - 1)
         self.quality = nn.Sequential(nn.Linear(2 * c[1], 64), nn.ReLU(), nn.Linear(64, 1))
 
-    def start(self) -> None:
+    def start(self, mask: int) -> None:
         """Begin with "near a positive click and about as bright, or masked before": training then refines a mask.
 
         From plain random weights the first thing learned is to predict nothing, and that takes hundreds of steps to
@@ -136,7 +140,7 @@ class Decoder(nn.Module):
         weight[near : near + alike] = torch.tensor([1.0, 1.5])
         negative = near + alike + groups
         weight[negative : negative + near] = torch.tensor([-3.0, -2.0, 0.0])
-        weight[-1] = 4.0
+        weight[mask] = 4.0
         with torch.no_grad():
             self.prior.weight.copy_(weight.expand_as(self.prior.weight))
             self.prior.bias.fill_(-4.5)
@@ -257,7 +261,9 @@ class Compact(Network):
         else:
             before = gather_cells((previous.to(dtype) / 4).tanh_().movedim(1, -1))
         keys = self.encoder.keys(features) if keys is None else keys
-        prompt, likeness, detail = describe_clicks(features, keys, points.float(), labels, before)
+        points = points.float()
+        connected = connected_maps(features.image, points, labels) if self.size.connected else None
+        prompt, likeness, detail = describe_clicks(features, keys, points, labels, before, connected)
         return cast(tuple[Tensor, Tensor], self.decoder(features, prompt, likeness, detail))
 
 
@@ -265,6 +271,7 @@ def size_of(state: Mapping[str, Any]) -> Size:
     """Read the network's size off its weights' shapes."""
     widths = tuple(state[f"encoder.merges.{level}.weight"].shape[0] for level in range(3))
     tokens, width = state["encoder.positions"].shape
+    groups = state["decoder.likeness.weight"].shape[1] // 2
 
     def count(prefix: str) -> int:
         return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
@@ -275,7 +282,8 @@ def size_of(state: Mapping[str, Any]) -> Size:
         decoder_blocks=count("decoder.attention."),
         merges=(*(count(f"decoder.merges.{level}.") for level in range(3)),),  # type: ignore[arg-type]
         refine=(*(count(f"encoder.refine.{level}.") for level in range(3)),),  # type: ignore[arg-type]
-        groups=state["decoder.likeness.weight"].shape[1] // 2,
+        connected=state["decoder.prompt.weight"].shape[1] - prompt_channels(groups),
+        groups=groups,
         cube=16 * round(tokens ** (1 / 3)),
     )
 

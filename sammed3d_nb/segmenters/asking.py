@@ -14,7 +14,7 @@ from sammed3d_nb.network.spec import ModelSpec
 from sammed3d_nb.segmenters import zoom
 from sammed3d_nb.segmenters.cube import Cube, grid_to_cube
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
-from sammed3d_nb.segmenters.pieces import OVERLAP, UNKNOWN, Piece
+from sammed3d_nb.segmenters.pieces import OVERLAP, UNKNOWN, Chosen, Piece
 
 MOST_CUBES = 8
 """Cubes asked for one prompt at most."""
@@ -52,6 +52,8 @@ class Asking:
         labels: (N,) 1 for a positive, 0 for a negative one.
         first_spacing: Spacing in mm of an object's first cube.
         limit: What the prompt rules out of any cube's logits.
+
+    `chosen` are the clicks taken for boxes, among `points` as well.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Asking:
         self.first_spacing, self.limit = first_spacing, limit
         self.seconds = {"encode": 0.0, "decode": 0.0}
         self.encoded = 0
+        self.chosen: tuple[Chosen, ...] = ()
 
     def ask(self, cube: Cube, prompt: Logits | None, extra: NDArray[np.float64] | None = None) -> tuple[Logits, float]:
         """The cube's logits and quality from all clicks inside it (and positive `extra` points, in cube index)."""

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sammed3d_nb.errors import PromptError
-from sammed3d_nb.imaging.region import LocalMask, Region
+from sammed3d_nb.imaging.region import Index, LocalMask, Region, triple
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters import zoom
-from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel
+from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel, Logits
 from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
-from sammed3d_nb.segmenters.pieces import Piece, Pieces, assemble, corrected, prompt_for
-from sammed3d_nb.segmenters.prompts import Prompt, StartMask
+from sammed3d_nb.segmenters.pieces import Chosen, Piece, Pieces, assemble, corrected, prompt_for
+from sammed3d_nb.segmenters.prompts import Box, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Answer, Options, Situation
-from sammed3d_nb.segmenters.translation import Hints, bounded, translate
+from sammed3d_nb.segmenters.translation import BETTER, GOOD, SURE, Hints, bounded, carved, fit, translate
 from sammed3d_nb.spaces import TransformChain
 
 PROMPTS = {
@@ -72,10 +72,10 @@ class CubeSegmenter:
         active = len(pieces) - 1
         notes = asking.grow(pieces, situation.options.grow)
         homeward = time.perf_counter()
-        mask = self._home(pieces, pieces[active:], dropped, situation.mask)
+        mask = carved(self._home(pieces, pieces[active:], dropped, situation.mask), since_start(situation.prompts))
         asking.seconds["home"] = time.perf_counter() - homeward
         asking.seconds["other"] = max(0.0, time.perf_counter() - started - sum(asking.seconds.values()))
-        memory = Pieces(tuple(pieces), active)
+        memory = Pieces(tuple(pieces), active, asking.chosen)
         cubes = tuple(piece.cube for piece in [*pieces[:active], *pieces[active + 1 :], pieces[active]])
         chain = self._chain(pieces[active].cube)
         return Answer(mask, hints.anchor, chain, cubes, quality, asking.seconds, asking.encoded == 0, notes, memory)
@@ -90,15 +90,36 @@ class CubeSegmenter:
 
     def _asking(self, situation: Situation) -> tuple[Asking, Hints]:
         prompts = since_start(situation.prompts)
-        hints = [translate(prompt, self.volume) for prompt in prompts]
+        before: Pieces | None = situation.memory
+        chosen = () if before is None else before.chosen
+        taken = iter(chosen)
+        hints = []
+        for number, prompt in enumerate(prompts[:-1]):
+            hint = translate(prompt, self.volume)
+            if hint.choices is not None:
+                click = next(taken, Chosen(hint.anchor, sure=False))
+                better = any(one.positive and not isinstance(one, Box) for one in prompts[number + 1 :])
+                hint = translate(prompt, self.volume, click.ijk, counts=click.sure or not better)
+            hints.append(hint)
+        hints.append(translate(prompts[-1], self.volume))
         points = np.vstack([hint.points for hint in hints])
         labels = np.concatenate([hint.labels for hint in hints])
 
         def limit(logits: NDArray[np.float32], cube: Cube) -> NDArray[np.float32]:
-            return bounded(logits, cube, prompts[-1], self.volume)
+            return bounded(logits, cube, prompts[-1], self.volume, first=len(situation.prompts) == 1)
 
         first = self._first_spacing(situation.options)
-        return Asking(self.volume, self.model, self.cache, points, labels, first, limit), hints[-1]
+        if situation.options.adapt:
+            spec = self.model.spec
+            shown = [
+                zoom.showing(hint.extent, self.volume, spec.spacing_range_mm, spec.cube_size)
+                for hint in hints
+                if hint.extent is not None
+            ]
+            first = min([first, *(cube.spacing for cube in shown if cube is not None)])
+        asking = Asking(self.volume, self.model, self.cache, points, labels, first, limit)
+        asking.chosen = chosen
+        return asking, hints[-1]
 
     def _answer(
         self, asking: Asking, hints: Hints, situation: Situation
@@ -115,9 +136,12 @@ class CubeSegmenter:
             so_far: NDArray[np.float32] | None = holding.logits
         else:
             so_far = prompt_for(cube, earlier, mask, told, self.volume, cells)
-        logits, quality = asking.ask(cube, so_far)
+        if hints.choices is not None:
+            logits, quality = self._chosen(asking, hints.choices, cube, so_far, prompt)
+        else:
+            logits, quality = asking.ask(cube, so_far)
         if so_far is not None and prompt.positive:
-            logits = asking.nothing_lost_far(cube, logits, so_far, hints.points, FAR)
+            logits = asking.nothing_lost_far(cube, logits, so_far, _named(hints), FAR)
         if situation.options.adapt and not kept:
             cube, logits, quality = asking.zoom(cube, logits, quality)
         answered = Piece(cube, logits)
@@ -126,6 +150,29 @@ class CubeSegmenter:
         pieces = [*kept, answered]
         gone = [piece for piece in earlier if not any(piece.cube == left.cube for left in pieces)]
         return pieces, gone, quality
+
+    def _chosen(
+        self, asking: Asking, choices: NDArray[np.int64], cube: Cube, so_far: Logits | None, prompt: Prompt
+    ) -> tuple[Logits, float]:
+        """The answer that fits a box best, and its click among those of `asking` from now on."""
+        assert isinstance(prompt, Box)
+        points, labels, limit = asking.points, asking.labels, asking.limit
+        asking.limit = lambda logits, cube: logits  # what lies outside the box tells how well the answer fits
+        best: tuple[float, Index, Logits, float] | None = None
+        for choice in choices:
+            if not cube.holds(self.volume, choice, margin=0):  # of a box larger than a cube that is there already
+                continue
+            asking.points, asking.labels = np.vstack([points, choice]), np.append(labels, 1)
+            logits, quality = asking.ask(cube, so_far)
+            score = fit(logits, cube, prompt, self.volume) * max(quality, 0.0)
+            if best is None or score > best[0] + BETTER:
+                best = score, triple(choice), logits, quality
+            if score >= GOOD:
+                break
+        assert best is not None, "the first choice chose the cube"
+        asking.points, asking.labels, asking.limit = np.vstack([points, best[1]]), np.append(labels, 1), limit
+        asking.chosen = (*asking.chosen, Chosen(best[1], best[0] >= SURE))
+        return limit(best[2], cube), best[3]
 
     def _home(
         self, pieces: Sequence[Piece], fresh: Sequence[Piece], gone: Sequence[Piece], so_far: LocalMask
@@ -180,6 +227,11 @@ class CubeSegmenter:
             if cube is not None and cube.holds(self.volume, ijk):
                 return cube, None
         return Cube.at(self.volume, ijk, spacing=spacing, size=spec.cube_size), None
+
+
+def _named(hints: Hints) -> NDArray[np.int64]:
+    """(N, 3) the voxels that a prompt names."""
+    return hints.points if len(hints.points) else np.array([hints.anchor])
 
 
 def since_start(prompts: Sequence[Prompt]) -> list[Prompt]:

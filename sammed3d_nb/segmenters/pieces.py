@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from sammed3d_nb.imaging.region import LocalMask, Region
+from sammed3d_nb.imaging.region import Index, LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.cube import MARGIN, Cube, grid_to_cube, itk_affine
 
@@ -15,6 +15,8 @@ OVERLAP = 48
 """Cube voxels that a neighbouring cube shares with the one whose mask it continues."""
 UNKNOWN = -6.0
 """Prompt logit of cells that no cube has seen yet: background until shown otherwise."""
+TIE = 1e-5
+"""Logit up to which a voxel is outside: right between cells of ±`HAND` it is 0 but for rounding."""
 HAND = 6.0
 """Prompt logit, positive or negative, of cells that a hand has set or a start mask names."""
 
@@ -40,16 +42,31 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The click that was taken for a box.
+
+    Attributes:
+        ijk: The voxel (i, j, k).
+        sure: Whether its answer did so well that it stays a click when the user has clicked better.
+    """
+
+    ijk: Index
+    sure: bool
+
+
+@dataclass(frozen=True)
 class Pieces:
     """All answers of an object: what its next prompt goes on from.
 
     Attributes:
         all: The cubes asked.
         active: Number of the piece that answered the last prompt.
+        chosen: The click taken for each positive box so far, see `Hints.choices`.
     """
 
     all: tuple[Piece, ...]
     active: int
+    chosen: tuple[Chosen, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +95,7 @@ def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDAr
     reached = [(piece, part) for piece, part in reached if 0 not in part.size]
     if len(reached) == 1:
         piece, part = reached[0]
-        mask[part.within(region).slices] = piece.cube.logits_home(piece.logits, volume, part) > 0
+        mask[part.within(region).slices] = piece.cube.logits_home(piece.logits, volume, part) > TIE
         return mask
     blended = np.full(region.shape, np.nan, dtype=np.float32)
     parts: list[Region] = []
@@ -97,7 +114,7 @@ def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDAr
             before[here] = np.nan  # blended now; another earlier cube that overlaps here too must not fade it again
         blended[part.within(region).slices] = home
         parts.append(part)
-    return np.where(np.isnan(blended), mask, blended > 0).astype(np.uint8)
+    return np.where(np.isnan(blended), mask, blended > TIE).astype(np.uint8)
 
 
 def prompt_for(
@@ -156,7 +173,8 @@ def on_grid(mask: LocalMask, cube: Cube, volume: Volume, cells: int) -> NDArray[
         image, (cells,) * 3, itk_affine(to_voxel), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3,
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0), 0.0, sitk.sitkFloat32,
     )  # fmt: skip
-    return np.ascontiguousarray(sitk.GetArrayViewFromImage(sampled).transpose())
+    # rounded: a cell right between two voxels has no share, whichever way the volume's axes run
+    return np.ascontiguousarray(sitk.GetArrayFromImage(sampled).transpose()).round(4)
 
 
 def _ramp(piece: Piece, volume: Volume) -> NDArray[np.float32]:

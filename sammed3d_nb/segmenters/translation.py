@@ -1,10 +1,13 @@
 """What a prompt becomes for a network that knows clicks and its own last answer, and nothing else.
 
 Each translation was chosen by measuring simulated prompts on labelled cases, ``evaluate --prompt``; the figures are in
-``docs/prompts.md``.
+``docs/prompts.md``. Ties between voxels are broken by where they lie in the patient, never by the order of an array, so
+that every orientation of an image gives the same mask.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,15 +15,28 @@ from scipy import ndimage
 
 from sammed3d_nb.imaging.region import Index, LocalMask, Region, triple
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.cube import Cube, grid_to_cube
+from sammed3d_nb.segmenters.cube import Cube, closest_canonical, grid_to_cube
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble, StartMask
 
 STROKE_POINTS = 5
 """Clicks along a scribble."""
 ENCLOSED_POINTS = 3
 """Clicks in what a lasso encloses."""
-LOOSE = 0.1
-"""Share of a box's edges by which the object may reach beyond it: people draw loosely."""
+CHOICES_AT = 0.5
+"""Where in a box the click is tried beside its middle: at this share of the way to each face and corner."""
+GOOD = 0.3
+"""No further place in a box is tried once an answer's `fit`, times the network's own estimate of its IoU, is this."""
+SURE = 0.15
+"""Below this a box's click is a guess: it counts no more once the user has said better where the object is."""
+BETTER = 0.01
+"""By how much a later place in a box must do better than an earlier one."""
+STEEP = 4.0
+"""Most logit that an answer may have for each cell of distance from a border that the prompt sets."""
+
+_ALIKE = 1 - 1e-9
+
+Logits = NDArray[np.float32]
+Field = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,63 +48,223 @@ class Hints:
         points: (N, 3) clicks, voxels (i, j, k); may be none.
         labels: (N,) 1 for a positive, 0 for a negative click.
         extent: The box that the object fills; None where only a place is known.
+        choices: (M, 3) further voxels, `anchor` first, of which one is a positive click: the one whose answer does best
+            by its `fit` times the network's own estimate of its quality. None where there is nothing to choose.
     """
 
     anchor: Index
     points: NDArray[np.int64]
     labels: NDArray[np.int64]
     extent: Region | None = None
+    choices: NDArray[np.int64] | None = None
 
 
-def translate(prompt: Prompt, volume: Volume) -> Hints:
-    """The hints of any prompt; points stay what they are."""
+def translate(prompt: Prompt, volume: Volume, chosen: Index | None = None, *, counts: bool = True) -> Hints:
+    """The hints of any prompt; points stay what they are.
+
+    Args:
+        prompt: The prompt.
+        volume: The volume.
+        chosen: Which of a box's `choices` was taken when it was answered; there is nothing to choose any more.
+        counts: Whether that one is a click still.
+    """
     if isinstance(prompt, Point):
         return _hints(prompt, [prompt.ijk])
     if isinstance(prompt, Scribble):
-        return _hints(prompt, _spread(prompt.voxels, STROKE_POINTS, volume))
+        return _hints(prompt, _along(prompt.voxels, STROKE_POINTS))
     if isinstance(prompt, Lasso):
-        inside = prompt.inside
-        points = _spread(inside, ENCLOSED_POINTS, volume, first=_deepest(inside, volume))
+        inside = _ordered(prompt.inside, volume)
+        depths = _depths(inside, volume)
+        deep = inside[depths >= depths.max() / 2 * _ALIKE]  # off the line, where the object is surely
+        points = _spread(deep, ENCLOSED_POINTS, volume, first=_deepest(inside, depths, volume))
         return _hints(prompt, points, prompt.region if prompt.positive else None)
     if isinstance(prompt, Box):
-        middle = triple(np.floor_divide(np.add(prompt.first, prompt.last), 2))
-        return _hints(prompt, [middle], prompt.region if prompt.positive else None)
+        places = _places(prompt.region, volume)
+        if not prompt.positive:
+            return _hints(prompt, places[:1])
+        if chosen is not None:
+            click = np.array([chosen], dtype=np.int64)[: int(counts)]
+            return Hints(chosen, click, np.ones(len(click), np.int64), prompt.region)
+        nothing = np.empty((0, 3), np.int64)
+        return Hints(triple(places[0]), nothing, np.empty(0, np.int64), prompt.region, places)
     if isinstance(prompt, StartMask):
         return Hints(_somewhere(prompt.mask, volume), np.empty((0, 3), np.int64), np.empty(0, np.int64), prompt.region)
     raise TypeError(f"{type(prompt).__name__} is no prompt")
 
 
-def bounded(logits: NDArray[np.float32], cube: Cube, prompt: Prompt, volume: Volume) -> NDArray[np.float32]:
-    """An answer without what the prompt rules out: outside a box, inside a negative box or lasso, off a lasso's line.
+def fit(logits: Logits, cube: Cube, box: Box, volume: Volume) -> float:
+    """How well an answer fits a box: the share of the box's edges that it spans, times the share of it in the box.
+
+    Args:
+        logits: (n, n, n) over the cube, not yet `bounded`.
+        cube: The cube.
+        box: The box; of one drawn on a slice only that slice counts.
+        volume: The volume.
+
+    Returns:
+        0 … 1.
+    """
+    region, mask = box.region, logits > 0
+    cells = _cells(region, cube, volume, len(logits))
+    flat = [dim for dim, axis in enumerate(_axes(cube, volume)) if region.size[axis] == 1]
+    seen = tuple(part if dim in flat else slice(None) for dim, part in enumerate(cells))
+    inside, around = mask[cells], mask[seen]
+    if 0 in inside.shape or not inside.any():
+        return 0.0
+    spans = 1.0
+    for dim in range(3):
+        if dim not in flat:
+            used = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {dim})))
+            spans *= (used[-1] - used[0] + 1) / inside.shape[dim]
+    return float(spans * inside.sum() / around.sum())
+
+
+def bounded(logits: Logits, cube: Cube, prompt: Prompt, volume: Volume, *, first: bool = True) -> Logits:
+    """An answer without what the prompt rules out, and with what a lasso encloses.
+
+    Ruled out are what lies outside a box or inside a negative box or lasso, and on a lasso's slice what lies outside
+    its line. No voxel outside a positive box is left in the mask, whatever the sizes of voxels and cells; what thin
+    negative prompts rule out of coarse cells is `carved` from the mask.
 
     Args:
         logits: (n, n, n) over the cube; not changed.
         cube: The cube; its axes are the volume's, permuted and flipped.
         prompt: The prompt that is answered.
         volume: The volume.
+        first: Whether it is the object's first prompt: a later lasso adds to what is there, and cuts nothing off.
+
+    Returns:
+        (n, n, n).
     """
     if isinstance(prompt, Box):
-        room = prompt.region
-        if prompt.positive:
-            spare = np.ceil(LOOSE * np.array(room.size)).astype(int)
-            flat = np.array(room.size) == 1  # drawn on a slice: nothing is known across it
-            low = np.where(flat, 0, np.subtract(room.start, spare))
-            high = np.where(flat, volume.size, np.add(room.stop, spare))
-            room = Region.between(low, high)
-        inside = np.zeros(logits.shape, dtype=bool)
-        inside[_cells(room, cube, volume, len(logits))] = True
-        ruled_out = ~inside if prompt.positive else inside
-        return np.where(ruled_out, np.minimum(logits, -1), logits).astype(np.float32)
+        depth = _depth_in(prompt.region, cube, volume, len(logits), open_flat=prompt.positive)
+        most = STEEP * (depth if prompt.positive else -depth)
+        return np.minimum(logits, most).astype(np.float32)
+    if isinstance(prompt, Lasso):
+        depth, across = _lasso_field(prompt, cube, volume, len(logits))
+        if not prompt.positive:
+            return np.minimum(logits, -STEEP * np.minimum(depth, across)).astype(np.float32)
+        if first:
+            logits = np.where(across >= 0, np.minimum(logits, STEEP * depth), logits)
+        least = STEEP * np.minimum(depth, across)
+        return np.where(least > 0, np.maximum(logits, least), logits).astype(np.float32)
     return logits
 
 
+def carved(mask: LocalMask, prompts: Sequence[Prompt]) -> LocalMask:
+    """A mask without the voxels that negative boxes and lassos rule out, unless a later positive prompt names some.
+
+    Args:
+        mask: The mask.
+        prompts: The object's prompts, in order.
+    """
+    for number, prompt in enumerate(prompts):
+        if prompt.positive or not isinstance(prompt, Box | Lasso):
+            continue
+        later = [one.region for one in prompts[number + 1 :] if one.positive]
+        if any(0 not in prompt.region.intersection(region).size for region in later):
+            continue
+        shared = prompt.region.intersection(mask.region)
+        if 0 in shared.size:
+            continue
+        values = mask.crop(shared)
+        if isinstance(prompt, Box):
+            values[:] = 0
+        else:
+            inside = prompt.inside
+            held = ((inside >= shared.start) & (inside < shared.stop)).all(axis=1)
+            values[tuple((inside[held] - shared.start).T[::-1])] = 0
+        mask = mask.pasted(shared, values)
+    return mask
+
+
+# -- boxes and slices on a cube's grid ---------------------------------------------------------------------------------
+
+
+def _axes(cube: Cube, volume: Volume) -> list[int]:
+    """The volume's axis (0, 1, 2 for i, j, k) along each of the cube's dims."""
+    linear = abs(cube.from_voxel(volume).inverse.affine[:3, :3])
+    return [int(axis) for axis in linear.argmax(axis=0)]
+
+
+def _lines(cube: Cube, volume: Volume, cells: int) -> list[Field]:
+    """For each of the volume's axes, the index of the cells' middles along it, shaped to spread over the cube's grid.
+
+    Rounded, so that a cell on a border lies on it whichever way the volume's axes run.
+    """
+    affine = grid_to_cube(cells, cube.size).then(cube.from_voxel(volume).inverse).affine
+    lines: list[Field] = [np.empty(0)] * 3
+    for dim, axis in enumerate(_axes(cube, volume)):
+        line = affine[axis, 3] + affine[axis, dim] * np.arange(cells)
+        lines[axis] = np.round(line, 6).reshape([-1 if other == dim else 1 for other in range(3)])
+    return lines
+
+
 def _cells(region: Region, cube: Cube, volume: Volume, cells: int) -> tuple[slice, slice, slice]:
-    """The cells of a cube's grid whose middles lie in a box of voxels."""
-    to_grid = cube.from_voxel(volume).then(grid_to_cube(cells, cube.size).inverse)
-    corners = to_grid([np.subtract(region.start, 0.5), np.subtract(region.stop, 0.5)])
-    low, high = np.ceil(corners.min(axis=0)), np.floor(corners.max(axis=0)) + 1
-    a, b, c = (slice(int(max(0, first)), int(max(0, last))) for first, last in zip(low, high, strict=True))
-    return a, b, c
+    """The cells of a cube's grid whose middles lie in a box of voxels; at least the nearest ones along each axis."""
+    lines = _lines(cube, volume, cells)
+    parts = []
+    for axis in _axes(cube, volume):
+        line = lines[axis].ravel()
+        middle = (region.start[axis] + region.stop[axis] - 1) / 2
+        half = max(region.size[axis] / 2, abs(line[1] - line[0]) / 2 if len(line) > 1 else 0)
+        inside = np.flatnonzero(abs(line - middle) <= half + 1e-6)
+        parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
+    return parts[0], parts[1], parts[2]
+
+
+def _depth_in(region: Region, cube: Cube, volume: Volume, cells: int, *, open_flat: bool) -> Field:
+    """Distance of each cell's middle from the nearest face of a box, in cells along that axis, positive inside it.
+
+    Args:
+        region: The box.
+        cube: The cube.
+        volume: The volume.
+        cells: Cells along each edge of its grid.
+        open_flat: Whether a box of one voxel along an axis has no faces there: nothing is known across a slice.
+    """
+    lines = _lines(cube, volume, cells)
+    depth: Field = np.full((1, 1, 1), np.inf)
+    for axis in range(3):
+        if open_flat and region.size[axis] == 1:
+            continue
+        edge = float(abs(np.diff(lines[axis].ravel()).mean()))
+        low, high = region.start[axis] - 0.5, region.stop[axis] - 0.5
+        depth = np.minimum(depth, np.minimum(lines[axis] - low, high - lines[axis]) / edge)
+    # finite, or the logits inside would be
+    return np.broadcast_to(np.minimum(depth, 1e3), (cells,) * 3)
+
+
+def _lasso_field(lasso: Lasso, cube: Cube, volume: Volume, cells: int) -> tuple[Field, Field]:
+    """Where the cells lie from a lasso's line, and from its slice.
+
+    Returns:
+        Distance of each cell's middle from the line as seen along the slice's normal, positive inside it; and depth
+        in the slice, which is at least a cell thick, positive inside it; both in cells, to spread over the grid.
+    """
+    lines = _lines(cube, volume, cells)
+    inside, axis = lasso.inside, lasso.axis
+    across = [other for other in range(3) if other != axis]
+    edges = [float(abs(np.diff(line.ravel()).mean())) for line in lines]
+    low = np.array(lasso.region.start)[across] - 2
+    plane = np.zeros(np.array(lasso.region.size)[across] + 4, dtype=bool)
+    plane[tuple((inside[:, across] - low).T)] = True
+    sampling = [1 / edges[other] for other in across]  # in cells
+    half = 0.5 * min(sampling)
+    signed = np.where(
+        plane,
+        ndimage.distance_transform_edt(plane, sampling=sampling) - half,
+        half - ndimage.distance_transform_edt(~plane, sampling=sampling),
+    )
+    first, second = (lines[other] - start for other, start in zip(across, low, strict=True))
+    rows, columns = np.broadcast_arrays(first, second)
+    depth = ndimage.map_coordinates(signed, [rows, columns], order=1, mode="nearest")
+    off = np.abs(lines[axis] - lasso.region.start[axis])
+    thick = max(0.5, edges[axis] / 2) if lasso.positive else 0.5
+    return np.round(depth, 3), np.round((thick - off) / edges[axis], 3)
+
+
+# -- voxels that stand for a prompt ------------------------------------------------------------------------------------
 
 
 def _hints(prompt: Prompt, points: ArrayLike, extent: Region | None = None) -> Hints:
@@ -96,37 +272,110 @@ def _hints(prompt: Prompt, points: ArrayLike, extent: Region | None = None) -> H
     return Hints(triple(voxels[0]), voxels, np.full(len(voxels), int(prompt.positive)), extent)
 
 
-def _spread(
-    voxels: NDArray[np.int32], count: int, volume: Volume, first: NDArray[np.int32] | None = None
-) -> NDArray[np.int32]:
-    """At most `count` of the voxels from `first` on, each as far in mm from the earlier ones as can be."""
-    places = voxels * np.array(volume.spacing)
-    chosen = [len(voxels) // 2 if first is None else int((voxels == first).all(axis=1).argmax())]
-    distance = np.linalg.norm(places - places[chosen[0]], axis=1)
-    while len(chosen) < min(count, len(voxels)) and distance.max() > 0:
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(places - places[chosen[-1]], axis=1))
-    return voxels[chosen]
+def _towards_ras(volume: Volume) -> tuple[list[int], NDArray[np.int64]]:
+    """Which of the volume's axes runs closest to R, A and S, and with which sign."""
+    axes, signs = closest_canonical(volume.voxel_to_ras.affine[:3, :3])
+    return list(axes), signs.astype(np.int64)
 
 
-def _deepest(voxels: NDArray[np.int32], volume: Volume) -> NDArray[np.int32]:
-    """The voxel (3,) furthest in mm from the border of a set of voxels."""
+def _ordered(voxels: NDArray[np.int32], volume: Volume) -> NDArray[np.int32]:
+    """Voxels (N, 3) in the order of their places in the patient, from the left, the back and below on."""
+    axes, signs = _towards_ras(volume)
+    places = voxels[:, axes] * signs
+    ordered: NDArray[np.int32] = voxels[np.lexsort(places.T[::-1])]
+    return ordered
+
+
+def _mm(voxels: NDArray[np.int32], origin: ArrayLike, volume: Volume) -> Field:
+    """(N, 3) mm from a voxel, along R, A, S: the same numbers to the last bit, however the axes run."""
+    axes, signs = _towards_ras(volume)
+    offsets: Field = (voxels - np.asarray(origin))[:, axes] * signs * np.array(volume.spacing)[axes]
+    return offsets
+
+
+def _places(region: Region, volume: Volume) -> NDArray[np.int64]:
+    """(M, 3) voxels where the object in a box may be: its middle first, then towards its faces and corners."""
+    axes, signs = _towards_ras(volume)
+    middle = np.add(region.start, region.stop) / 2 - 0.5
+    places = [middle]
+    for axis, sign in zip(axes, signs, strict=True):
+        if region.size[axis] > 1:
+            step = np.zeros(3)
+            step[axis] = CHOICES_AT * region.size[axis] / 2 * sign
+            places += [middle - step, middle + step]
+    reach = np.where(np.array(region.size) > 1, CHOICES_AT * np.array(region.size) / 2, 0)
+    for corner in product((-1, 1), repeat=3):
+        towards = np.empty(3)
+        towards[axes] = corner * signs
+        places.append(middle + reach * towards)
+    turn = np.empty(3)
+    turn[axes] = signs
+    voxels = (np.floor(np.array(places) * turn + 0.5) * turn).astype(np.int64)  # halves go towards R, A, S
+    voxels = np.clip(voxels, region.start, np.subtract(region.stop, 1))
+    _, first = np.unique(voxels, axis=0, return_index=True)
+    return voxels[np.sort(first)]
+
+
+def _along(voxels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """At most `count` voxels of a stroke, its middle first; evenly along it, off its ends: those lie near borders."""
+    places = np.unique(((np.arange(count) + 0.5) / count * len(voxels)).astype(int))
+    middle = len(places) // 2
+    chosen: NDArray[np.int32] = voxels[[places[middle], *places[:middle], *places[middle + 1 :]]]
+    return chosen
+
+
+def _spread(voxels: NDArray[np.int32], count: int, volume: Volume, first: NDArray[np.int32]) -> NDArray[np.int32]:
+    """At most `count` of `_ordered` voxels from `first` on, each as far in mm from the earlier ones as can be."""
+    chosen = [np.asarray(first)]
+    distance = np.full(len(voxels), np.inf)
+    while True:
+        distance = np.minimum(distance, np.square(_mm(voxels, chosen[-1], volume)).sum(axis=1))
+        if len(chosen) >= count or not distance.max() > 0:
+            return np.stack(chosen)
+        chosen.append(voxels[int(distance.argmax())])
+
+
+def _depths(voxels: NDArray[np.int32], volume: Volume) -> Field:
+    """(N,) mm of each of a set of voxels from the nearest voxel that is not among them; a slice has no border across.
+
+    Sums of squares in another order of axes differ in the last bit: compare with `_ALIKE`.
+    """
     start = voxels.min(axis=0) - 1
     mask = np.zeros(voxels.max(axis=0) - start + 2, dtype=bool)
     mask[tuple((voxels - start).T)] = True
     flat = [axis for axis in range(3) if mask.shape[axis] == 3]
-    inner = tuple(slice(1, 2) if axis in flat else slice(None) for axis in range(3))  # a slice has no border across
-    depth = ndimage.distance_transform_edt(mask[inner], sampling=volume.spacing)
-    place = np.array(np.unravel_index(int(np.argmax(depth)), depth.shape))
-    place[flat] += 1
-    found: NDArray[np.int32] = (place + start).astype(voxels.dtype)
+    if len(flat) == 3:
+        return np.ones(len(voxels))
+    inner = tuple(slice(1, 2) if axis in flat else slice(None) for axis in range(3))
+    depth = np.zeros(mask.shape)
+    depth[inner] = ndimage.distance_transform_edt(mask[inner], sampling=volume.spacing)
+    depths: Field = depth[tuple((voxels - start).T)]
+    return depths
+
+
+def _deepest(voxels: NDArray[np.int32], depths: Field, volume: Volume) -> NDArray[np.int32]:
+    """Of `_ordered` voxels the one (3,) of greatest depth; among equals the one nearest to the middle of all."""
+    best = voxels[depths >= depths.max() * _ALIKE]
+    total = voxels.sum(axis=0, dtype=np.int64)
+    off = np.square(_mm(best.astype(np.int64) * len(voxels), total, volume)).sum(axis=1)
+    found: NDArray[np.int32] = best[int(off.argmin())]
     return found
 
 
 def _somewhere(mask: LocalMask, volume: Volume) -> Index:
-    """A voxel inside a mask, deepest in its middle slice; the whole of a large mask would take seconds."""
-    middle = mask.region.start[2] + mask.region.size[2] // 2
-    filled = [k for k in range(mask.region.start[2], mask.region.stop[2]) if mask.slice(0, k).any()]
-    k = min(filled, key=lambda at: abs(at - middle))
-    rows, columns = np.nonzero(mask.slice(0, k))
-    return triple(_deepest(np.stack([columns, rows, np.full(len(rows), k)], axis=1).astype(np.int32), volume))
+    """A voxel inside a mask, deepest in its middle slice; the whole of a large mask would take seconds.
+
+    Slices are across the axis that runs closest to S, whatever its place in the array.
+    """
+    axes, signs = _towards_ras(volume)
+    axis, sign = axes[2], int(signs[2])
+    first, last = mask.region.start[axis], mask.region.stop[axis] - 1
+    twice = first + last
+    for index in sorted(range(first, last + 1), key=lambda at: (abs(2 * at - twice), sign * at)):
+        plane = mask.slice(2 - axis, index)
+        if plane.any():
+            found = np.argwhere(plane)[:, ::-1]  # the two axes left, in the order i, j, k
+            voxels = np.insert(found, axis, index, axis=1).astype(np.int32)
+            voxels = _ordered(voxels, volume)
+            return triple(_deepest(voxels, _depths(voxels, volume), volume))
+    raise ValueError("an empty mask has no voxel inside")

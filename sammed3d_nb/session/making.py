@@ -58,6 +58,7 @@ class Maker:
         options: Options,
         others: Sequence[SegmentedObject],
         approach: Sequence[Transform] = (),
+        remarks: Sequence[str] = (),
     ) -> SegmentedObject:
         """The object after one more prompt or edit.
 
@@ -67,6 +68,7 @@ class Maker:
             options: How to answer it.
             others: The objects whose voxels it must leave alone.
             approach: The transforms that led to ``array``, for the trace.
+            remarks: What else there is to say of it, for the answer's notes.
 
         Raises:
             PromptError: It cannot be answered.
@@ -77,7 +79,8 @@ class Maker:
         number = 1 + next(same, 0)
         form = Form(item.local, item.fixed, item.edited, item.prompts, self._memory(item, action))
         after, spared, answer = self._after(form, action, options, _without([other.local for other in others]))
-        told = None if answer is None else self._told(answer, after.local, approach, self._left(spared, others))
+        notes = (*remarks, *self._left(spared, others))
+        told = None if answer is None else self._told(answer, after.local, approach, notes)
         said = Said(action, options, PackedMask.of(spared), told, item.said, number)
         if answer is not None:
             self._memories.put(said, after.memory)
@@ -217,12 +220,7 @@ def _kind(action: Prompt | Edit) -> str:
 
 
 def _without(others: Sequence[LocalMask]) -> Free:
-    def free(wanted: LocalMask) -> LocalMask:
-        for other in others:
-            wanted = wanted.without(other)
-        return wanted
-
-    return free
+    return lambda wanted: wanted.without(*others)
 
 
 class _Memories:

@@ -21,7 +21,7 @@ from sammed3d_nb.session.autosave import Autosave, keep_other
 from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, write_export
 from sammed3d_nb.session.making import Maker
-from sammed3d_nb.session.objects import Result, SegmentedObject, free_colour
+from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour
 from sammed3d_nb.session.statistics import Measured, measured
 from sammed3d_nb.session.table import ObjectTable
 from sammed3d_nb.spaces import Trace, Transform
@@ -219,7 +219,8 @@ class Session(ObjectTable):
     def load_masks(self, path: str | Path) -> tuple[SegmentedObject, ...]:
         """Add the objects of a label map, a .seg.nrrd or a DICOM-SEG, with their names and colours, to go on from.
 
-        A name that an object has already gets a number behind it.
+        A name that an object has already gets a number behind it; what there is to say of the file is in the objects'
+        `result.notes`.
 
         Raises:
             UserError: The file is none of these, holds no object, or lies on another place than the volume.
@@ -227,13 +228,15 @@ class Session(ObjectTable):
         found = read_label_map(Path(path), self.volume)
         with self._lock:
             made: list[SegmentedObject] = []
-            for name, colour, mask in found:
+            absent = [f"“{name}” has no voxel in this volume." for name, _, mask in found if not mask.count]
+            remarks = (*found.remarks, *absent)
+            for name, colour, mask in (one for one in found if one.mask.count):
                 listed = (*self.objects, *made)
                 taken = {item.name for item in listed}
-                free = next(n for n in _numbered(name) if n not in taken)
+                free = next(n for n in _numbered(name.strip()[: LONGEST_NAME - 9] or "object") if n not in taken)
                 item = SegmentedObject.empty(self._new_key(), free, colour or free_colour(listed), self.volume.size)
                 others = [other for other in listed if not self._may_share(item, other)]
-                made.append(self._maker.say(item, StartMask(mask), self._options, others))
+                made.append(self._maker.say(item, StartMask(mask), self._options, others, remarks=remarks))
             keys = [item.key for item in made]
             what = f"load {len(made)} object{'s' if len(made) > 1 else ''} of {Path(path).name}"
             self._commit(what, {item.key: item for item in made}, added=keys, select=keys[0])

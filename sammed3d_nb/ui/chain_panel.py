@@ -156,8 +156,8 @@ def chain_html(path: ClickPath, clicked: ClickPath, *, matrices: bool = False) -
         point = " ".join(f"{value:.6g}" for value in shown.point)
         unit = html.escape(shown.unit)
         rows.append(
-            f'<tr class="snb-space"><th title="{_AXES.get(step.space, "")}">{step.space}</th>'
-            f'<td data-space="{step.space}" data-point="{point}">{_numbers(step.space, shown.point)}</td>'
+            f'<tr class="snb-space"><th title="{_AXES.get(step.space, "")}">{html.escape(step.space)}</th>'
+            f'<td data-space="{html.escape(step.space)}" data-point="{point}">{_numbers(step.space, shown.point)}</td>'
             f'<td class="snb-unit">{unit}</td><td class="snb-{mark.lower()}">{mark}</td></tr>'
         )
     facts = [("round trip error", f"{path.trace.round_trip_error:.1e} voxel")]

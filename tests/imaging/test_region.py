@@ -26,10 +26,15 @@ def test_a_local_mask_is_the_whole_mask(mask: np.ndarray) -> None:
             assert np.array_equal(local.slice(axis, index), mask.take(index, axis))
 
 
-@given(masks(), st.integers(0, 2**32 - 1))
-def test_one_mask_without_another(mask: np.ndarray, seed: int) -> None:
-    other = np.random.default_rng(seed).random(mask.shape) < 0.3
-    assert np.array_equal(LocalMask.of(mask).without(LocalMask.of(other)).full, mask & ~other)
+@given(masks(), st.lists(st.integers(0, 2**32 - 1), max_size=3), st.sampled_from([0, 0.05, 0.3]))
+def test_one_mask_without_others(mask: np.ndarray, seeds: list[int], share: float) -> None:
+    others = [np.random.default_rng(seed).random(mask.shape) < share for seed in seeds]
+    local = LocalMask.of(mask)
+    left = local.without(*map(LocalMask.of, others))
+    taken = np.any([np.zeros_like(mask), *others], axis=0)
+    assert np.array_equal(left.full, mask & ~taken)
+    assert left.count == (mask & ~taken).sum()
+    assert left is local or (mask & taken).any(), "nothing is stored anew where nothing is taken"
 
 
 @given(masks(), st.integers(0, 2**32 - 1))

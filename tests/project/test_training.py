@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 
@@ -16,7 +17,7 @@ from sammed3d_nb.network import click_maps
 from sammed3d_nb.network.compact import Compact, Size
 from sammed3d_nb.network.layers import unit
 from sammed3d_nb.segmenters import zoom
-from training import cases, clicks, lesions, scenes, train
+from training import cases, clicks, lesions, merge, scenes, train, trunk
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def seed():
     torch.manual_seed(2)
 
 
-@pytest.mark.parametrize("make", [scenes.body, scenes.medley])
+@pytest.mark.parametrize("make", [trunk.body, scenes.medley])
 def test_scenes_hold_many_objects_of_known_materials(make):
     scene = make(torch.device("cpu"), 48)
     present = torch.bincount(scene.objects.flatten().long(), minlength=256)[1:255]
@@ -61,13 +62,79 @@ def test_simulated_clicks_lie_in_the_largest_error():
     mask[0, :, :, 24:] = False  # misses a lot
     mask[1, 44:62, 44:62, 44:62] = True  # holds too much
     valid = torch.ones_like(truth)
-    points, labels = clicks.next_click(truth, mask, valid, sloppy=0.0)
+    points, labels = clicks.next_click(truth, mask, valid)
     assert labels.tolist() == [1, 0]
     for row, point in enumerate(points.long()):
         assert truth[row][tuple(point)] != mask[row][tuple(point)]
-    first, labels = clicks.next_click(truth, None, valid, sloppy=0.0)
+    first, labels = clicks.next_click(truth, None, valid)
     assert labels.tolist() == [1, 1]
     assert (first - 23.5).abs().max() <= 6  # deep inside
+
+
+def test_clicks_anywhere_lie_well_inside_and_differ():
+    truth = torch.zeros(40, 64, 64, 64, dtype=torch.bool)
+    truth[:, 10:50, 10:50, 10:50] = True
+    points, labels = clicks.next_click(truth, None, torch.ones_like(truth), clicks.Habits(anywhere=1.0))
+    assert labels.all()
+    assert points.min() >= 12
+    assert points.max() <= 47
+    assert points.std(0).min() > 5
+
+
+def test_a_good_mask_is_defended_by_a_click_just_outside():
+    truth = torch.zeros(8, 64, 64, 64, dtype=torch.bool)
+    truth[:, 20:44, 20:44, 20:44] = True
+    mask = truth.clone()
+    mask[4:, 20:40] = False  # these are not good yet
+    points, labels = clicks.next_click(truth, mask, torch.ones_like(truth), clicks.Habits(beside=1.0))
+    assert labels.tolist() == [0] * 4 + [1] * 4
+    for point in points[:4].long():
+        assert not truth[0][tuple(point)]
+        assert (point >= 15).all()
+        assert (point < 49).all()
+
+
+def test_what_a_click_spoils_costs_more_than_what_it_leaves_wrong():
+    truth = torch.zeros(1, 32, 32, 32, dtype=torch.bool)
+    truth[:, 8:20, 8:20, 8:20] = True
+    valid, quality = torch.ones_like(truth), torch.zeros(1, 1)
+    point, label = torch.tensor([[[12.0, 12, 12]]]), torch.tensor([[1]])
+    half = truth.clone()
+    half[:, 8:12] = False
+    full, half = (torch.where(mask, 5.0, -5.0)[:, None] for mask in (truth, half))
+    left = float(clicks.loss_of(half, quality, truth, valid, point, label, half)[0])
+    spoilt = float(clicks.loss_of(half, quality, truth, valid, point, label, full)[0])
+    assert spoilt > left + 0.05
+
+
+def test_polished_masks_are_nearly_right():
+    truth = torch.zeros(6, 32, 32, 32, dtype=torch.bool)
+    truth[:, 8:24, 8:24, 8:24] = True
+    logits = torch.zeros(6, 1, 32, 32, 32)
+    assert torch.equal(clicks.polish(logits, truth, 0.0), logits)
+    polished = clicks.polish(logits, truth, 1.0)[:, 0] > 0
+    both = (polished & truth).flatten(1).sum(1)
+    assert (2 * both / (polished.flatten(1).sum(1) + truth.flatten(1).sum(1)) > 0.7).all()
+
+
+def test_supervoxels_are_regions_whose_borders_one_can_see():
+    values = np.zeros((24, 24, 24), np.float32)
+    values[:12], values[12:, :12], values[12:, 12:] = 0.2, 0.5, 0.8
+    values += 0.02 * np.random.default_rng(1).standard_normal(values.shape, np.float32)
+    many, three = merge.supervoxels(sitk.GetImageFromArray(values), (9, 3))
+    assert (many.max(), three.max()) == (9, 3)
+    for region in (three[:12], three[12:, :12], three[12:, 12:]):
+        assert np.bincount(region.ravel()).max() > 0.97 * region.size
+    assert all(len(np.unique(three[many == piece])) == 1 for piece in range(1, 10)), "coarse ones hold whole fine ones"
+
+
+def test_even_regions_are_whole_lungs_and_the_air():
+    scene = trunk.body(torch.device("cpu"), 64)
+    wholes = cases.wholes(scene)
+    classes = torch.tensor(scene.classes)[scene.materials.long()]
+    for label in wholes.unique()[1:].tolist():
+        inside = classes[wholes == label]
+        assert torch.bincount(inside).max() > 0.5 * len(inside)
 
 
 def test_the_loss_prefers_the_right_mask_and_ignores_what_lies_outside():

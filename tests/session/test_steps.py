@@ -247,6 +247,19 @@ def test_masks_of_a_file_become_objects_to_go_on_from(session: Session, tmp_path
     assert other.click((112, 100, 30)).mask[30, 100, 112]
     with pytest.raises(UserError):
         other.load_masks(tmp_path / "none.nrrd")
+    assert other.select("spleen").result is not None
+    assert other.load_masks(elsewhere(session, path))[0].result.notes[0].startswith("moved.nrrd lies on another grid")
+
+
+def elsewhere(session: Session, path):  # type: ignore[no-untyped-def]
+    """The same masks on a coarser grid."""
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(str(path))
+    half = sitk.Shrink(image, [2, 2, 1])
+    moved = path.with_name("moved.nrrd")
+    sitk.WriteImage(half, str(moved))
+    return moved
 
 
 def test_replay_tells_how_many_prompts_another_model_would_need(session: Session, tmp_path) -> None:  # type: ignore[no-untyped-def]
