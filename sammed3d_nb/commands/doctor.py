@@ -86,7 +86,7 @@ def examine(*, model: str | None = None, port: int = 8866, output: Path | None =
             yield from look()
         except Exception as error:  # a broken installation breaks in any way; the other checks still help
             yield Check(FAIL, name, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    yield Check(OK, "from afar", f"on your own computer: {tunnel(port)}   then open http://127.0.0.1:{port}")
+    yield Check(OK, "from afar", f"on your own computer: {tunnel(port)}   then open the address that the app printed")
 
 
 def tunnel(port: int, path: Path | None = None) -> str:

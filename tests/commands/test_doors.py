@@ -231,6 +231,7 @@ def test_lab_asks_for_its_token_whatever_the_users_settings_say(tmp_path):
         assert found.ask("api/contents", token=found.token)[0] == 200
         assert found.address == f"{found.url}lab?token={found.token}"
         assert found.token not in " ".join(psutil.Process(found.process.pid).cmdline())
+        assert found.token not in "".join(found.lines)
 
 
 # Row 2: modules and settings in the working directory ran, or opened the port to other machines.
