@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the tests know where a vo
 from screen import Geometry, Screen  # noqa: E402
 from servers import Server, free_port  # noqa: E402
 
-from sammed3d_nb.commands.servers import launch_environment, voila_command  # noqa: E402
+from sammed3d_nb.commands.servers import door_environment, launch_environment, voila_command  # noqa: E402
 from sammed3d_nb.imaging.sample import open_sample, phantom_clicks  # noqa: E402
 
 SIZE = (1440, 900)
@@ -61,11 +61,12 @@ def main() -> int:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "dashboard.png"
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        command, environment = voila_command(port=port, open_browser=False), launch_environment(output=folder)
-        server = Server(command, environment, f"http://127.0.0.1:{port}/", Path(folder) / "server.log")
+        command = voila_command(port=port, open_browser=False)
+        environment = {**launch_environment(output=folder), **door_environment("secret")}
+        server = Server(command, environment, f"http://127.0.0.1:{port}/", Path(folder) / "server.log", "secret")
         try:
             server.wait(server.url + "voila/static/none")
-            picture = Image.open(io.BytesIO(take(server.url)))
+            picture = Image.open(io.BytesIO(take(server.page())))
         finally:
             server.stop()
     target.parent.mkdir(exist_ok=True)

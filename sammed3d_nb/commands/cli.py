@@ -77,7 +77,23 @@ def parser() -> argparse.ArgumentParser:
     app.add_argument("--model", metavar="M", help="model to start with: a known name or a file")
     app.add_argument("--models", type=Path, metavar="FOLDER", help="folder with more models for the app's menu")
     app.add_argument("--output", type=Path, metavar="FOLDER", help="where saved sessions and masks go (default: here)")
-    app.add_argument("--port", type=port, default=launch.APP_PORT, help="port on 127.0.0.1 (default %(default)s)")
+    app.add_argument("--port", type=port, default=launch.APP_PORT, help="port to listen on (default %(default)s)")
+    app.add_argument("--host", metavar="H", help="address to listen on (default 127.0.0.1: this machine alone)")
+    app.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="listen on a UNIX socket in a folder that only you enter, instead of a port: for shared machines",
+    )
+    app.add_argument(
+        "--no-token", action="store_true", help="ask for no token: everybody with an account here can come in"
+    )
+    app.add_argument(
+        "--most-pages",
+        type=partial(number, "pages", 1),
+        metavar="N",
+        help="pages open at a time (default: as many as the free memory carries)",
+    )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
     app.set_defaults(run=launch.app)
 
@@ -135,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="tell what this machine has", description=_doctor.__doc__)
     doctor.add_argument("--model", metavar="M", help="model to try: a known name or a file (default: the shipped one)")
     doctor.add_argument("--port", type=port, default=launch.APP_PORT, help="port of the app (default %(default)s)")
+    doctor.add_argument("--output", type=Path, metavar="FOLDER", help="the app's folder of masks (default: here)")
     doctor.set_defaults(run=_doctor)
 
     bench = commands.add_parser("bench", help="measure speed on this machine", description=_bench.__doc__)
@@ -191,11 +208,11 @@ def _models_inspect(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Look at Python, packages, memory, device, model, disk and port; exit status 1 if something will not work."""
+    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work."""
     from sammed3d_nb.commands.doctor import FAIL, examine
 
     failed = False
-    for check in examine(model=options.model, port=options.port):
+    for check in examine(model=options.model, port=options.port, output=options.output):
         print(check, flush=True)
         failed = failed or check.status == FAIL
     return 1 if failed else 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
+import http.client
 import json
 import os
 import platform
@@ -10,10 +12,16 @@ import shutil
 import socket
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
+
+from sammed3d_nb.commands.access import is_loopback
+from sammed3d_nb.errors import UserError
 
 OK, WARN, FAIL = "OK", "warn", "fail"
 
@@ -28,7 +36,12 @@ _WHY = {
     "jupyterlab": "the widgets' front ends are built for JupyterLab 4",
     "voila": "0.5.8 and later serve JupyterLab 4 widgets",
     "ipywidgets": "7 speaks another protocol with JupyterLab 4's widget manager",
+    "jupyter_server": "older ones are unsafe: CVE-2026-40934, CVE-2026-40110",
+    "pydicom": "older ones are unsafe: CVE-2026-32711",
+    "torch": "older ones are unsafe: CVE-2026-24747",
+    "tornado": "older ones are unsafe: CVE-2026-31958",
 }
+_KEPT = (".sammed3d.json", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".zraw", ".img", ".hdr", ".dcm", ".bak")
 
 
 @dataclass(frozen=True)
@@ -49,12 +62,13 @@ class Check:
         return f"{self.status:<5} {self.what:<12} {self.found}"
 
 
-def examine(*, model: str | None = None, port: int = 8866) -> Iterator[Check]:
+def examine(*, model: str | None = None, port: int = 8866, output: Path | None = None) -> Iterator[Check]:
     """Look at everything, one check after the other.
 
     Args:
         model: The model to load; the shipped one when left out.
-        port: Where the app is to listen.
+        port: Where the app is to listen, or listens.
+        output: The app's folder of masks and saved sessions; the working directory when left out.
     """
     looks: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("Python", check_python),
@@ -65,33 +79,42 @@ def examine(*, model: str | None = None, port: int = 8866) -> Iterator[Check]:
         ("model", lambda: check_model(model)),
         ("disk", check_disk),
         ("port", lambda: check_port(port)),
+        ("files", lambda: check_files(output or Path.cwd())),
     ]
     for name, look in looks:
         try:
             yield from look()
         except Exception as error:  # a broken installation breaks in any way; the other checks still help
             yield Check(FAIL, name, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    yield Check(OK, "from afar", f"on your own computer: {tunnel(port)}   then open http://127.0.0.1:{port}")
+    yield Check(OK, "from afar", f"on your own computer: {tunnel(port)}   then open the address that the app printed")
 
 
-def tunnel(port: int) -> str:
-    """The command to type on one's own computer to reach a port of this machine."""
+def tunnel(port: int, path: Path | None = None) -> str:
+    """The command to type on one's own computer to reach a port of this machine, or a UNIX socket."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # no entry for this user, as in some containers
         user = "user"
-    return f"ssh -N -L {port}:127.0.0.1:{port} {user}@{socket.gethostname()}"
+    there = f"127.0.0.1:{port}" if path is None else quote(str(path))
+    return f"ssh -N -L {port}:{there} {user}@{socket.gethostname()}"
 
 
-def port_is_free(port: int) -> bool:
-    """Whether a server can listen on the port of this machine's loopback address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        if os.name == "posix":  # as servers do, so that a connection that has just ended does not count
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server can listen on the port of an address of this machine."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise UserError(f"{host} is no address of this machine; give one of its addresses.") from None
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            if os.name == "posix":  # as servers do, so that a connection that has just ended does not count
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address[0], port, *address[2:]))
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise UserError(f"{host} is no address of this machine; give one of its addresses.") from None
+                return False
     return True
 
 
@@ -162,17 +185,23 @@ def check_extensions() -> Iterator[Check]:
 
 def check_memory() -> Iterator[Check]:
     """Processor cores and memory, within the container's limit where there is one."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
-    limit = _container_limit()
-    if limit is not None and limit[0] < total:
-        total, free = limit[0], min(free, limit[0] - limit[1])
+    free, total = free_memory()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     status = OK if free > 2 * _GB else WARN if free > 1 * _GB else FAIL
     advice = "" if status == OK else "; a session needs about 1 GB, so close other programs"
     yield Check(status, "memory", f"{free / _GB:.1f} GB free of {total / _GB:.1f} GB, {cores} processor cores{advice}")
+
+
+def free_memory() -> tuple[int, int]:
+    """Free and whole memory in bytes, within the container's limit where there is one."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = int(memory.total), int(memory.available)
+    limit = _container_limit()
+    if limit is not None and limit[0] < total:
+        total, free = limit[0], min(free, limit[0] - limit[1])
+    return free, total
 
 
 def _container_limit() -> tuple[int, int] | None:
@@ -210,7 +239,6 @@ def check_model(source: str | None = None) -> Iterator[Check]:
     """Whether the model is there, loads, and how long a cube and a click take."""
     import numpy as np
 
-    from sammed3d_nb.errors import UserError
     from sammed3d_nb.models.model import load_model
 
     try:
@@ -257,8 +285,77 @@ def check_disk() -> Iterator[Check]:
 
 
 def check_port(port: int) -> Iterator[Check]:
-    """Whether the app can listen where it wants to."""
+    """Whether the app can listen where it wants to; where one listens already, who can reach it."""
     if port_is_free(port):
         yield Check(OK, "port", f"{port} on 127.0.0.1 is free")
-    else:
+        return
+    asks = _asks_for_token(port)
+    if asks is None:
         yield Check(WARN, "port", f"{port} on 127.0.0.1 is taken; choose another: sammed3d-nb app --port {port + 1}")
+        return
+    outside = _listens_outside(port)
+    near = "this machine's network" if outside else "an account on this machine"
+    if asks:
+        status, found = OK, "a server answers and asks for its token; no one else comes in"
+        if outside:
+            status = WARN
+            found += ", but token and images travel unencrypted to other computers"
+    else:
+        status = WARN
+        found = f"a server answers without a token: whoever has {near} sees the images and changes the masks"
+    yield Check(status, "port", f"{port}: {found}")
+
+
+def _asks_for_token(port: int) -> bool | None:
+    """Whether the Jupyter or Voilà server on a port lets only those in who know its token; nothing if it is neither."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    none = "00000000-0000-0000-0000-000000000000"  # asks for a kernel that is not there, so that none is started
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/api/kernels/{none}", timeout=5):
+            return None
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(2000)
+        if error.code == 403 and b"Forbidden" in said:
+            return True
+        return False if error.code == 404 and b"Kernel does not exist" in said else None
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *details: object) -> None:
+        return None
+
+
+def _listens_outside(port: int) -> bool:
+    """Whether other computers reach the port, as far as the system tells."""
+    import psutil
+
+    try:
+        found = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError):  # macOS tells it to root alone
+        return False
+    addresses = {item.laddr.ip for item in found if item.status == psutil.CONN_LISTEN and item.laddr.port == port}
+    return any(not is_loopback(address) for address in addresses)
+
+
+def check_files(folder: Path) -> Iterator[Check]:
+    """Whether other users of this machine can read what the app has written."""
+    if os.name != "posix":
+        return
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        yield Check(WARN, "files", f"the folder {folder} does not exist")
+        return
+    if any(not place.stat().st_mode & 0o001 for place in (folder, *folder.parents)):
+        yield Check(OK, "files", f"strangers cannot enter {folder}")
+        return
+    found = [path for path in folder.iterdir() if path.name.lower().endswith(_KEPT)]
+    read = [path.name for path in found if path.is_file() and path.stat().st_mode & 0o004]
+    if read:
+        some = ", ".join(sorted(read)[:3]) + (", …" if len(read) > 3 else "")
+        found_there = f"everybody on this machine can read {len(read)} masks, images or records in {folder} ({some})"
+        yield Check(WARN, "files", f"{found_there}; to close it: chmod o-rwx {quote(str(folder))}")
+    else:
+        yield Check(OK, "files", f"strangers can read no masks, images or records in {folder}")

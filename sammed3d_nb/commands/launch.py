@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sammed3d_nb.errors import UserError
+
+if TYPE_CHECKING:
+    from sammed3d_nb.commands.access import Access
 
 APP_PORT = 8866
 LAB_PORT = 8888
@@ -15,7 +21,14 @@ LAB_PORT = 8888
 
 def app(options: argparse.Namespace) -> int:
     """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser."""
+    from sammed3d_nb.commands.access import LOOPBACK, Access, is_loopback, new_token, prepare_socket
     from sammed3d_nb.commands.servers import launch_environment, voila_command
+
+    host = options.host or LOOPBACK
+    if options.socket and options.host:
+        raise UserError("Give --socket or --host, not both; a socket has no address.")
+    if options.no_token and not is_loopback(host):
+        raise UserError(f"Without a token the app is served to this machine alone; leave out --no-token for {host}.")
 
     if options.paths and options.sample:
         raise UserError(f"Give images or --sample {options.sample}, not both; the sample opens when there is no image.")
@@ -27,7 +40,9 @@ def app(options: argparse.Namespace) -> int:
     for folder in (options.models, options.output):
         if folder is not None:
             check_folder(folder)
-    _check_port("app", options.port)
+    listens = prepare_socket(options.socket) if options.socket else None
+    if listens is None:
+        _check_port("app", options.port, host)
     if options.sample == "ct":
         from sammed3d_nb.imaging.sample import fetch_ct
 
@@ -36,16 +51,27 @@ def app(options: argparse.Namespace) -> int:
     environment = launch_environment(
         options.paths, sample=sample, model=options.model, models=options.models, output=options.output
     )
-    command = voila_command(port=options.port, open_browser=_opens_browser(options))
-    return _serve("The dashboard", options.port, command, environment)
+    access = Access(host, options.port, "" if options.no_token else new_token(), listens)
+    command = voila_command(
+        host=host,
+        port=options.port,
+        socket=listens,
+        token=not options.no_token,
+        open_browser=_opens_browser(options),
+        most_pages=options.most_pages,
+    )
+    return _serve("The dashboard", "voila", access, command, environment)
 
 
 def lab(options: argparse.Namespace) -> int:
     """Serve JupyterLab on the notebooks on 127.0.0.1 and open it in the browser."""
+    from sammed3d_nb.commands.access import LOOPBACK, Access, new_token
     from sammed3d_nb.commands.servers import lab_command
 
-    _check_port("lab", options.port)
-    return _serve("JupyterLab", options.port, lab_command(port=options.port, open_browser=_opens_browser(options)), {})
+    _check_port("lab", options.port, LOOPBACK)
+    access = Access(LOOPBACK, options.port, new_token(), page="/lab")
+    command = lab_command(port=options.port, open_browser=_opens_browser(options))
+    return _serve("JupyterLab", "jupyterlab", access, command, {})
 
 
 def _opens_browser(options: argparse.Namespace) -> bool:
@@ -54,12 +80,12 @@ def _opens_browser(options: argparse.Namespace) -> bool:
     return not options.no_browser and not remote
 
 
-def _check_port(command: str, port: int) -> None:
+def _check_port(command: str, port: int, host: str) -> None:
     from sammed3d_nb.commands.doctor import port_is_free
 
-    if not port_is_free(port):
+    if not port_is_free(port, host):
         raise UserError(
-            f"Port {port} on 127.0.0.1 is taken by another program; end that one or choose another port: "
+            f"Port {port} on {host} is taken by another program; end that one or choose another port: "
             f"sammed3d-nb {command} --port {port + 1 if port < 65535 else APP_PORT}."
         )
 
@@ -72,21 +98,41 @@ def _check_model_name(model: str) -> None:
         raise UserError(f"There is no model {model}; give the path of a file or one of {', '.join(names)}.")
 
 
-def _serve(what: str, port: int, command: list[str], environment: dict[str, str]) -> int:
+def _serve(what: str, package: str, access: Access, command: list[str], environment: dict[str, str]) -> int:
     """Become the server, so that signals reach it and nothing is left behind."""
-    from sammed3d_nb.commands.doctor import tunnel
+    from sammed3d_nb.commands.access import private_folder
+    from sammed3d_nb.commands.servers import door_environment
 
-    module = command[command.index("-m") + 1]
-    if find_spec(module) is None:
-        raise UserError(f"The package {module} is missing; install sammed3d-nb again, or run sammed3d-nb doctor.")
-    print(f"{what} will be at http://127.0.0.1:{port} (Ctrl+C ends it).")
-    print(f"From another computer, type there first: {tunnel(port)}", flush=True)
-    merged = {**os.environ, **environment}
+    if find_spec(package) is None:
+        raise UserError(f"The package {package} is missing; install sammed3d-nb again, or run sammed3d-nb doctor.")
+    runtime = private_folder()
+    for line in _told(what, access, runtime):
+        print(line, flush=True)
+    merged = {**os.environ, **environment, **door_environment(access.token, runtime)}
     if os.name == "posix":
         os.execve(command[0], command, merged)  # does not return
     import subprocess
 
     return subprocess.call(command, env=merged)
+
+
+def _told(what: str, access: Access, runtime: Path) -> Iterator[str]:
+    """Where to go, and what closes the door or does not."""
+    from sammed3d_nb.commands.access import is_loopback, write_private
+    from sammed3d_nb.commands.doctor import tunnel
+
+    if not access.token or sys.stdout.isatty():
+        yield f"{what} will be at {access.address} (Ctrl+C ends it)."
+    else:  # others may read it, as a job's log
+        path = write_private(runtime / "address", access.address + "\n")
+        yield f"{what} will be at {access.here} (Ctrl+C ends it). Its address with the token is in {path}."
+    if access.socket or is_loopback(access.host):
+        yield f"From another computer, type there first: {tunnel(access.port, access.socket)}"
+    else:
+        yield "Token, images and masks travel unencrypted to other computers: whoever listens between them reads them."
+    if not access.token:
+        who = "reaches that port of your computer" if access.socket else "has an account on this machine"
+        yield f"There is no token: whoever {who} can see the images and change the masks."
 
 
 def check_folder(folder: Path) -> None:

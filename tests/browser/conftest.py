@@ -8,7 +8,13 @@ import pytest
 from chromium import find
 from servers import Server, free_port
 
-from sammed3d_nb.commands.servers import lab_command, launch_environment, notebooks_folder, voila_command
+from sammed3d_nb.commands.servers import (
+    door_environment,
+    lab_command,
+    launch_environment,
+    notebooks_folder,
+    voila_command,
+)
 
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -43,9 +49,10 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         port = free_port()
         server = Server(
             voila_command(port=port, open_browser=False),
-            launch_environment(paths, output=folder, **options),
+            {**launch_environment(paths, output=folder, **options), **door_environment("secret")},
             f"http://127.0.0.1:{port}/",
             folder / "server.log",
+            "secret",
         )
         servers.append(server)
         server.wait(server.url + "voila/static/none")  # the page itself would start a kernel
@@ -72,8 +79,9 @@ def serve_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
         tracker.parent.mkdir(parents=True)
         tracker.write_text('{"windowingMode": "none"}')  # all cells are on the page, so that they can be counted
-        command += ["--IdentityProvider.token=test", "--LabApp.news_url=None", "--LabApp.workspaces_dir=" + str(folder)]
-        server = Server(command, settings, f"http://127.0.0.1:{port}/", folder / "server.log")
+        settings |= door_environment("test")
+        command += ["--LabApp.news_url=None", "--LabApp.workspaces_dir=" + str(folder)]
+        server = Server(command, settings, f"http://127.0.0.1:{port}/", folder / "server.log", "test")
         servers.append(server)
         server.wait(server.url + "api?token=test")
         return server

@@ -14,8 +14,8 @@ from pathlib import Path
 class Server:
     """A Voilà or JupyterLab of our own, with its log; ended with all its kernels."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], url: str, log: Path) -> None:
-        self.url, self.log = url, log
+    def __init__(self, command: list[str], environment: dict[str, str], url: str, log: Path, token: str = "") -> None:
+        self.url, self.log, self.token = url, log, token
         with log.open("w") as stream:
             self.process = subprocess.Popen(
                 command,
@@ -25,6 +25,10 @@ class Server:
                 start_new_session=True,
                 cwd=log.parent,
             )
+
+    def page(self, query: str = "") -> str:
+        """The address of the page, with the token."""
+        return f"{self.url}?token={self.token}{query and '&'}{query}"
 
     def wait(self, address: str, seconds: float = 60) -> None:
         """Until the server answers at `address`."""

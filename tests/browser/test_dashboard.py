@@ -34,7 +34,7 @@ def opened(request: pytest.FixtureRequest, chromium, case) -> Iterator:
     )
     screen = Screen(context.new_page())
     server.forget()
-    screen.page.goto(server.url)
+    screen.page.goto(server.page())
     screen.wait_for_status("Click on an organ")
     screen.settle()
     yield screen, geometry, organ

@@ -43,7 +43,7 @@ def screen(chromium, dashboard) -> Iterator[Screen]:
 
 
 def test_a_bad_file_shows_one_sentence_and_the_next_one_opens(screen: Screen, dashboard) -> None:
-    screen.page.goto(dashboard.url + "?case=1")
+    screen.page.goto(dashboard.page("case=1"))
     message = screen.page.inner_text(".snb-status .snb-error")
     assert "bad.nii.gz" in message
     assert "Traceback" not in screen.page.inner_text("body")
@@ -57,12 +57,12 @@ def test_a_bad_file_shows_one_sentence_and_the_next_one_opens(screen: Screen, da
 
 
 def test_the_address_chooses_a_case_by_number_only(screen: Screen, dashboard) -> None:
-    screen.page.goto(dashboard.url + "?case=../../etc/passwd")
+    screen.page.goto(dashboard.page("case=../../etc/passwd"))
     assert "expected a number from 0 to 1" in screen.wait_for_status("The address asks for case")
 
 
 def test_a_double_click_is_one_click_and_keys_reach_the_app(screen: Screen, dashboard, phantom: Geometry) -> None:
-    screen.page.goto(dashboard.url)
+    screen.page.goto(dashboard.page())
     screen.wait_for_status("Click on an organ")  # and not a moment later: nothing that is clicked now may be lost
     box = screen.box("axial")
     middle = [n // 2 for n in phantom.size]
@@ -81,7 +81,7 @@ def test_a_double_click_is_one_click_and_keys_reach_the_app(screen: Screen, dash
 
 
 def test_the_wheel_scrolls_and_the_pointer_reads_the_slice_shown(screen: Screen, dashboard, phantom: Geometry) -> None:
-    screen.page.goto(dashboard.url)
+    screen.page.goto(dashboard.page())
     screen.wait_for_status("Click on an organ")
     screen.settle()
     voxel = [n // 2 for n in phantom.size]
@@ -104,7 +104,7 @@ def test_the_wheel_scrolls_and_the_pointer_reads_the_slice_shown(screen: Screen,
 
 def test_a_silent_kernel_is_noticed_and_so_is_its_return(screen: Screen, dashboard) -> None:
     before = set(psutil.Process(dashboard.process.pid).children(recursive=True))
-    screen.page.goto(dashboard.url)
+    screen.page.goto(dashboard.page())
     screen.wait_for_status("Click on an organ")
     screen.settle()
     kernel = (set(psutil.Process(dashboard.process.pid).children(recursive=True)) - before).pop()
@@ -117,7 +117,7 @@ def test_a_silent_kernel_is_noticed_and_so_is_its_return(screen: Screen, dashboa
 
 
 def test_a_reloaded_page_goes_on_where_it_was(screen: Screen, dashboard) -> None:
-    screen.page.goto(dashboard.url)
+    screen.page.goto(dashboard.page())
     screen.wait_for_status("Click on an organ")
     screen.settle()
     box = screen.box("axial")

@@ -1,27 +1,16 @@
 """``app`` and ``lab``: what they check before they start, and that the real servers answer and end cleanly."""
 
-import contextlib
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 
 import pytest
+from running import answer, free_port, server
 
-from sammed3d_nb.commands import cli
+from sammed3d_nb.commands import access, cli
 from sammed3d_nb.imaging import sample
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def refusal(capsys, *arguments):
@@ -33,7 +22,7 @@ def refusal(capsys, *arguments):
 
 
 @pytest.fixture
-def started(monkeypatch):
+def started(monkeypatch, tmp_path):
     """What ``app`` or ``lab`` would become, instead of becoming it."""
     calls = []
 
@@ -42,44 +31,9 @@ def started(monkeypatch):
         raise SystemExit(0)  # execve never returns
 
     monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.setattr(access, "private_folder", lambda: tmp_path)
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     return calls
-
-
-@contextlib.contextmanager
-def server(*arguments):
-    """The real command in a process of its own; yields it and the lines it prints."""
-    command = [sys.executable, "-m", "sammed3d_nb.commands.cli", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    lines = []
-    reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
-    reader.start()
-    try:
-        yield process, lines
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError("the server did not end when it was asked to") from None
-        reader.join(5)
-
-
-def answer(url, process, lines, seconds=90):
-    """The first bytes and the status that the server gives, as soon as it does."""
-    end = time.monotonic() + seconds
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < end:
-        assert process.poll() is None, "".join(lines)
-        try:
-            with opener.open(url, timeout=seconds) as response:
-                return response.status, response.read(2000).decode("utf-8", "replace")
-        except urllib.error.URLError:
-            time.sleep(0.2)
-    raise AssertionError("no answer: " + "".join(lines))
 
 
 def test_app_serves_the_dashboard_on_the_loopback_address(tmp_path):
@@ -88,6 +42,7 @@ def test_app_serves_the_dashboard_on_the_loopback_address(tmp_path):
         status, page = answer(f"http://127.0.0.1:{port}/", process, lines)
         assert status == 200
         assert "<html" in page.lower()
+        assert "Log in" in page  # it asks for its token
         assert lines[0].startswith(f"The dashboard will be at http://127.0.0.1:{port} ")
         assert f"ssh -N -L {port}:127.0.0.1:{port} " in lines[1]
         with socket.socket() as other, pytest.raises(OSError, match="refused"):

@@ -84,17 +84,29 @@ def test_the_address_cannot_choose_anything_else(wanted: str) -> None:
 
 
 def test_voila_takes_our_settings_and_listens_here_only(tmp_path: Path) -> None:
-    program = (
-        "import json, sys; from voila.app import Voila; app = Voila(); app.initialize(sys.argv[1:]);"
-        "print(json.dumps(app.config)); assert (app.ip, app.port) == ('127.0.0.1', 1)"
-    )
-    python, _, _, *arguments = voila_command(port=1)
+    program = """
+import json, pathlib, sys
+from sammed3d_nb.commands.door import Dashboard
+Dashboard.runtime, Dashboard.secret = pathlib.Path(sys.argv.pop(1)), "secret"
+app = Dashboard()
+app.initialize(sys.argv[1:])
+assert (app.ip, app.port, app.port_retries, app.token) == ("127.0.0.1", 1, 0, "secret")
+assert app.tornado_settings.pop("log_function")
+print(json.dumps({**app.config, "settings": app.tornado_settings}))
+"""
+    python, _, _, _, what, *arguments = voila_command(port=1)
+    assert what == "app"
     environ = {**os.environ, **launch_environment(output=tmp_path)}
-    shown = subprocess.run([python, "-c", program, *arguments], env=environ, capture_output=True, text=True)
+    shown = subprocess.run(
+        [python, "-c", program, str(tmp_path), *arguments], env=environ, capture_output=True, text=True
+    )
     assert shown.returncode == 0, shown.stderr
     config = json.loads(shown.stdout)
-    assert config["Voila"]["tornado_settings"]["disable_check_xsrf"] is True
-    assert config["Voila"]["tornado_settings"]["websocket_max_message_size"] > 10 * 1024**2
+    assert config["settings"]["disable_check_xsrf"] is True
+    assert config["settings"]["allow_remote_access"] is False
+    assert config["settings"]["websocket_max_message_size"] > 10 * 1024**2
+    assert config["IdentityProvider"]["cookie_options"] == {"SameSite": "Lax"}
+    assert config["KernelManager"]["transport"] == "ipc" or os.name != "posix"
     assert config["VoilaConfiguration"]["template"] == "sammed3d"
     assert config["MappingKernelManager"]["cull_idle_timeout"] >= 600
     assert "Warning" not in shown.stderr
