@@ -83,10 +83,13 @@ def _table(found: list[Replayed]) -> list[str]:
     def shown(count: int | None) -> str:
         return "never" if count is None else str(count)
 
+    def then(item: Replayed) -> str:
+        known = len(item.recorded) == len(item.curve)  # else the record holds the last mask alone
+        return shown(item.prompts_to(CLOSE, recorded=True)) if known else "unknown"
+
     rows = [f"{'':<28}{'prompts':>8}{f'to Dice {CLOSE} then':>20}{'now':>8}{'Dice at the end':>17}"]
     rows += [
-        f"{item.name:<28}{len(item.curve):>8}{shown(item.prompts_to(CLOSE, recorded=True)):>20}"
-        f"{shown(item.prompts_to(CLOSE)):>8}{item.dice:>17.3f}"
+        f"{item.name:<28}{len(item.curve):>8}{then(item):>20}{shown(item.prompts_to(CLOSE)):>8}{item.dice:>17.3f}"
         for item in found
         if item.curve
     ]

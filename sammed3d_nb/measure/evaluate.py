@@ -121,7 +121,8 @@ def simulate(clicker: Clicker, case: LabelledCase, label: int, user: User = User
         mask = np.asarray(result.mask) > 0
         seconds = perf_counter() - started
         voxel = prompt.ijk if isinstance(prompt, Point) else prompt.region.start
-        obeyed = bool(mask[voxel[::-1]]) == prompt.positive if isinstance(prompt, Point) else True
+        hit = bool(mask[voxel[::-1]]) if isinstance(prompt, Point) else result.distance_mm == 0
+        obeyed = hit == prompt.positive
         found.append(
             Measurement(
                 case.name, name, group_of(name), ml, number, prompt.positive, *voxel, dice(mask, truth),

@@ -27,7 +27,8 @@ class Measurement:
         i, j, k: The clicked voxel.
         dice: Dice after this click.
         surface_dice: Share of both surfaces' voxels that lie within 2 mm of the other surface.
-        obeyed: Whether the clicked voxel is inside after a positive, outside after a negative click.
+        obeyed: Whether the clicked voxel (of another prompt, the one that stands for it) is inside after a positive,
+            outside after a negative one.
         distance_mm: From the click to the mask.
         seconds: From click to mask on the volume's grid.
     """

@@ -86,7 +86,8 @@ class Autosave:
             self._move_aside()
 
     def _write_whole(self, text: Callable[[], str]) -> None:
-        if self._ours and self._size is not None and _size(self.path) != self._size:
+        found = signature(self.path)
+        if self._ours and self._size is not None and (found is None or found[0] != self._size):
             self._ours = False  # somebody else has written it
         if self._closed or not self._ours:
             keep_other(self.path)
@@ -190,11 +191,13 @@ def keep_other(path: Path) -> None:
         raise RecordError(_sentence(kept, error)) from error
 
 
-def _size(path: Path) -> int | None:
+def signature(path: Path) -> tuple[int, int] | None:
+    """What tells whether a file has been written since: bytes and time; None if it is not there."""
     try:
-        return path.stat(follow_symlinks=False).st_size
+        found = path.stat(follow_symlinks=False)
     except OSError:
         return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _read(handle: int, start: int, count: int) -> bytes:

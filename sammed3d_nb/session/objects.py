@@ -77,12 +77,13 @@ class Said:
             link = link.before
 
 
-@dataclass(frozen=True)
-class Result:
-    """The answer to a prompt; see `Told` for the fields that are not listed here.
+@dataclass(frozen=True, kw_only=True)
+class Result(Told):
+    """The answer to a prompt.
 
     Attributes:
-        local: The object's mask, stored only where it lies.
+        local: The object's mask as it is now, edits since the answer included, stored only where it lies; what the
+            answer told (volume, distance, …) is of the mask then.
         prompts: All prompts of the object so far.
         options: How the prompt was to be answered.
         spared: What was left out of the mask because it belongs to other objects.
@@ -92,15 +93,6 @@ class Result:
     prompts: tuple[Prompt, ...]
     options: Options
     spared: LocalMask
-    trace: Trace
-    distance_mm: float
-    quality: float | None
-    volume_ml: float
-    cubes: tuple[Cube, ...]
-    seconds: dict[str, float]
-    embedding_reused: bool
-    model: tuple[str, str | None]
-    notes: tuple[str, ...]
 
     @property
     def mask(self) -> NDArray[np.uint8]:

@@ -70,15 +70,25 @@ def text_of(history: History, volume: Volume, model: Engine, options: dict[str, 
 
 def write(path: Path, text: str, *, source: Path | None = None) -> Path:
     """Write a record, whole or not at all; never over the image that it was made on."""
+    refuse_source(path, source)
     try:
-        check_not_source(path, source)
         return atomic.write_bytes(path, text.encode())
-    except VolumeError as error:
-        raise RecordError(str(error)) from error
     except OSError as error:
         raise RecordError(
             f"{path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write to."
         ) from error
+
+
+def refuse_source(path: Path, source: Path | None) -> None:
+    """Refuse to write a record over the image that it is made on.
+
+    Raises:
+        RecordError: `path` is that image, or a slice of it.
+    """
+    try:
+        check_not_source(path, source)
+    except VolumeError as error:
+        raise RecordError(str(error)) from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sammed3d_nb.errors import ClickError, PromptError, RecordError, VolumeError
+from sammed3d_nb.errors import ClickError, PromptError
 from sammed3d_nb.imaging.label_maps import read_label_map
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.imaging.writers import check_not_source
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
-from sammed3d_nb.session.autosave import Autosave, keep_other
+from sammed3d_nb.session.autosave import Autosave, keep_other, signature
 from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, write_export
 from sammed3d_nb.session.making import Maker
@@ -68,7 +67,7 @@ class Session(ObjectTable):
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
         if autosave is not None:
-            _refuse_source(_place(autosave), volume)
+            record.refuse_source(_place(autosave), volume.path)
             self._saver = Autosave(_place(autosave), take_over=take_over)
         if self._saver is not None:
             weakref.finalize(self, self._saver.close)
@@ -301,13 +300,13 @@ class Session(ObjectTable):
         """
         saved = _place(path)
         with self._lock:
-            _refuse_source(saved, self.volume)
+            record.refuse_source(saved, self.volume.path)
             if self._saver is not None and saved == self._saver.path.absolute():
                 return self._saver.rewrite(self._text)
-            if self._saved.get(saved) != _signature(saved):
+            if self._saved.get(saved) != signature(saved):
                 keep_other(saved)
-            record.write(saved, self._text(), source=self.volume.path)
-            self._saved[saved] = _signature(saved)
+            record.write(saved, self._text())
+            self._saved[saved] = signature(saved)
             return saved
 
     @classmethod
@@ -326,7 +325,7 @@ class Session(ObjectTable):
         """
         path = _place(path)
         session = cls(volume, model, **{**record.load(path)["options"], **options})
-        found = _signature(path)
+        found = signature(path)
         loaded = record.load(path)  # now that the lock, if there is to be one, keeps others from adding to it
         history = record.history_of(loaded, volume, path)
         session._history = history
@@ -403,22 +402,6 @@ class Session(ObjectTable):
 def _place(path: str | Path) -> Path:
     """An absolute path; ``~`` is the user's home."""
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  links are not followed
-
-
-def _signature(path: Path) -> tuple[int, int] | None:
-    """What tells whether a file has been written since: bytes and time."""
-    try:
-        found = path.stat(follow_symlinks=False)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-def _refuse_source(path: Path, volume: Volume) -> None:
-    try:
-        check_not_source(path, volume.path)
-    except VolumeError as error:
-        raise RecordError(str(error)) from error
 
 
 def _is_predicted(item: SegmentedObject) -> bool:

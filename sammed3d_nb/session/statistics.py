@@ -41,7 +41,7 @@ class Measured:
 
 
 def measured(objects: Sequence[SegmentedObject], volume: Volume, steps: Sequence[Step]) -> list[Measured]:
-    """The numbers of every object; intensities are summed slice by slice, in float64."""
+    """The numbers of every object; intensities in float64."""
     found = []
     for item in objects:
         prompts = len(item.prompts)
