@@ -75,6 +75,8 @@ class CubeSegmenter:
         mask = self._home(pieces, pieces[active:], dropped, situation.mask)
         if prompt.positive:
             mask = mask | self._far(situation.mask, hints, pieces[active].cube.spacing)
+        else:
+            mask = mask & situation.mask  # it takes away, whatever the network makes of it elsewhere
         mask = carved(mask, since_start(situation.prompts))
         asking.seconds["home"] = time.perf_counter() - homeward
         asking.seconds["other"] = max(0.0, time.perf_counter() - started - sum(asking.seconds.values()))
@@ -145,6 +147,8 @@ class CubeSegmenter:
             logits, quality = asking.ask(cube, so_far)
         if so_far is not None and prompt.positive:
             logits = asking.nothing_lost_far(cube, logits, so_far, _named(hints), FAR)
+        elif so_far is not None:
+            logits = np.where((so_far <= 0) & (logits > 0), so_far, logits)
         if situation.options.adapt and not kept:
             cube, logits, quality = asking.zoom(cube, logits, quality)
         answered = Piece(cube, logits)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from support import BallNetwork, FullNetwork, TubeNetwork, model_of
 
 from sammed3d_nb import Session, Volume
@@ -106,3 +107,21 @@ def test_far_from_a_click_a_cube_keeps_its_mask_if_the_click_adds(positive: bool
 def test_a_full_network_says_nothing_where_the_volume_ends() -> None:
     session = Session(Volume.from_array(np.zeros((40, 40, 40), np.int16), (1.5, 1.5, 1.5)), model_of(FullNetwork()))
     assert session.click((20, 20, 20)).notes == ()
+
+
+def test_a_negative_click_adds_nothing_anywhere() -> None:
+    class Restless(BallNetwork):
+        """Sees a ball elsewhere as soon as something is taken away."""
+
+        def decode(self, embedding, points, labels, previous=None):  # type: ignore[no-untyped-def]
+            if not labels[-1]:
+                points, labels = np.vstack([points, points[-1] + 40]), np.append(labels, 1)
+                points, labels = torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(labels)
+            return super().decode(embedding, points, labels, previous)
+
+    volume = Volume.from_array(np.zeros((128, 128, 128), np.int16), (1.5, 1.5, 1.5))
+    session = Session(volume, model_of(Restless()))
+    before = session.click((50, 50, 50)).mask
+    after = session.click((58, 50, 50), positive=False).mask
+    assert 0 < after.sum() < before.sum()
+    assert not (after & ~before & 1).any()
