@@ -49,7 +49,12 @@ def app(options: argparse.Namespace) -> int:
         fetch_ct(progress=True)
     sample = options.sample or (None if options.paths else "phantom")
     environment = launch_environment(
-        options.paths, sample=sample, model=options.model, models=options.models, output=options.output
+        options.paths,
+        sample=sample,
+        model=options.model,
+        models=options.models,
+        output=options.output,
+        renderer=options.renderer,
     )
     access = Access(host, options.port, "" if options.no_token else new_token(), listens)
     command = voila_command(
@@ -71,7 +76,8 @@ def lab(options: argparse.Namespace) -> int:
     _check_port("lab", options.port, LOOPBACK)
     access = Access(LOOPBACK, options.port, new_token(), page="/lab")
     command = lab_command(port=options.port, open_browser=_opens_browser(options))
-    return _serve("JupyterLab", "jupyterlab", access, command, {})
+    environment = {"SAMMED3D_RENDERER": options.renderer} if options.renderer else {}
+    return _serve("JupyterLab", "jupyterlab", access, command, environment)
 
 
 def _opens_browser(options: argparse.Namespace) -> bool:

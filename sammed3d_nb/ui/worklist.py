@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sammed3d_nb.session.session import Session
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
-MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
+MODEL, MODELS, RENDERER = "SAMMED3D_MODEL", "SAMMED3D_MODELS", "SAMMED3D_RENDERER"
 """Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`. The paths are a
 JSON list."""
 
