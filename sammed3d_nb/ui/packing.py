@@ -66,9 +66,11 @@ def _words(values: NDArray[Any]) -> tuple[str, list[NDArray[np.int64]]]:
             if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
                 return kind, [values.astype(np.int64)]
     if values.dtype != np.float32:
-        single = values.astype(np.float32)
-        if (single.astype(values.dtype) != values).any():
-            pairs = np.ascontiguousarray(values, dtype="<f8").view("<i4").reshape(*values.shape, 2)
+        double = values.astype("<f8")
+        with np.errstate(over="ignore"):
+            single = double.astype(np.float32)
+        if (single != double).any():
+            pairs = np.ascontiguousarray(double).view("<i4").reshape(*values.shape, 2)
             return "float64", [pairs[..., 1].astype(np.int64), pairs[..., 0].astype(np.int64)]
         values = single
     bits = np.ascontiguousarray(values, dtype="<f4").view("<i4").astype(np.int64)

@@ -33,8 +33,7 @@ IMAGE, MASKS = 1, 2  # what the page asks for
 
 
 def _module() -> str:
-    """The modules of `viewer` as one, for a widget can only have one: each in a scope of its own, after those that it
-    imports."""
+    """The modules of `viewer` as one, for a widget can only have one: each in a scope, after those that it imports."""
     scopes = []
     for name in _MODULES:
         text = (_HERE / f"{name}.js").read_text(encoding="utf-8")
