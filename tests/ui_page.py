@@ -103,10 +103,8 @@ class Tab:
     def at(self, view: str, voxel, offset=(0.0, 0.0), ratio: float = 1) -> dict:
         """A position near a voxel's centre, with the transform of a page that shows what the kernel knows."""
         shown = self.views[view]
-        across, down = np.multiply(shown.region.scale, shown.plane.spacing[::-1])
-        column, row = np.subtract(shown.region.centre, np.divide(shown.size, 2) / (across, down))
         x, y = np.add(shown.canvas_of(voxel), offset) * ratio
-        matrix = [[1 / (across * ratio), 0, column], [0, 1 / (down * ratio), row]]
+        matrix = (shown.to_plane.affine[:2, [0, 1, 3]] / (ratio, ratio, 1)).tolist()
         return {"plane": view, "canvas": [x, y, voxel[shown.plane.axes[2]]], "matrix": matrix}
 
     def hover(self, view: str, voxel, **fields) -> None:

@@ -131,11 +131,19 @@ class SliceView:
             inside=-0.5 <= column < columns - 0.5 and -0.5 <= row < rows - 0.5,
         )
 
-    def canvas_of(self, voxel: Sequence[int]) -> tuple[float, float]:
-        """Where a voxel's centre is drawn, in CSS pixels right and down (whichever slice is shown)."""
+    @property
+    def to_plane(self) -> Transform:
+        """``canvas`` (CSS pixels right and down, slice number) → ``plane`` (column, row, slice number)."""
         if self.plane is None:
             raise ValueError("the view shows no volume yet")
-        column, row, _ = self.plane.from_voxel(voxel)
-        steps = np.multiply(self.region.scale, self.plane.spacing[::-1])
-        x, y = np.multiply(np.subtract((column, row), self.region.centre), steps) + np.divide(self.size, 2)
+        steps = np.multiply(self.region.scale, self.plane.spacing[::-1])  # CSS pixels from column to column, row to row
+        matrix = np.diag([*(1 / steps), 1, 1])
+        matrix[:2, 3] = np.subtract(self.region.centre, np.divide(self.size, 2) / steps)
+        return Transform("canvas", "plane", matrix)
+
+    def canvas_of(self, voxel: Sequence[int]) -> tuple[float, float]:
+        """Where a voxel's centre is drawn, in CSS pixels right and down (whichever slice is shown)."""
+        to_plane = self.to_plane
+        assert self.plane is not None
+        x, y, _ = to_plane.inverse(self.plane.from_voxel(voxel))
         return float(x), float(y)

@@ -49,6 +49,7 @@ class Views {
     this.ahead = []; // clicks that the kernel has not answered yet: { n, mark }
     this.presses = 0;
     this.travel = ["axial", 1];
+    this.scrolled = null; // the view that was scrolled, if that was the last move
     this.active = this.pictures.axial;
     this.mouse = null; // where it is: [picture, position, modifiers]
     this.hovered = "";
@@ -131,11 +132,17 @@ class Views {
       if (heard.kind === "press") this.ahead = this.ahead.filter(({ n }) => n > heard.n);
     }
     scene.marks = [...this.marks, ...this.ahead.map(({ mark }) => mark)];
-    const seen = slices.length > 0 && message.type === "slice" && !slices.some(({ name, index }) =>
-      this.pictures[name].shown === index || this.wanted(this.pictures[name]) === index);
-    if (!seen) this.redraw(objects !== undefined || slices.length > 0 || wide !== undefined || cross !== undefined);
-    if (message.type === "slice") this.store.pump();
-    else if (cross !== undefined || objects !== undefined) this.store.want(scene.cross, this.travel);
+    if (message.type !== "slice") {
+      this.redraw(wide !== undefined);
+      if (cross !== undefined || objects !== undefined) this.store.want(scene.cross, this.travel);
+      return;
+    }
+    this.store.pump();
+    const ahead = slices.every(({ name, index }) => {
+      const picture = this.pictures[name];
+      return index !== this.wanted(picture) && index !== picture.shown && picture !== this.scrolled;
+    });
+    if (!ahead) this.redraw(false); // `bring` sees what has changed
   }
 
   // Another volume, all views in one frame; or none.
@@ -196,16 +203,19 @@ class Views {
     if (this.mouse !== null) this.talk.changed("hover"); // another voxel may be under it
   }
 
-  // Bring the wanted slice into a view, or the one nearest to it on the way that is here: what a view shows, its
-  // title, its masks and the clicks on it are always of one slice. Returns whether something is still to come.
+  // Bring the wanted slice into a view. Until it is here the one before stays, or while one scrolls, the nearest that
+  // is here: what a view shows, its title, its masks and the clicks on it are always of one slice. Returns whether
+  // something is still to come.
   bring(picture) {
     const wanted = this.wanted(picture);
     if (wanted === null) return false;
     let index = wanted;
-    const way = Math.sign((picture.shown ?? wanted) - wanted);
+    const way = this.scrolled === picture ? Math.sign((picture.shown ?? wanted) - wanted) : 0;
     while (index !== picture.shown && !this.store.has(picture.name, index)) {
-      if (way === 0) return true;
-      index += way;
+      if (way === 0) {
+        index = picture.shown;
+        if (index === null) return true;
+      } else index += way;
     }
     const entry = this.store.get(picture.name, index) ?? picture.entry;
     const [masks, fresh] = this.store.masks(picture.name, index, entry);
@@ -306,8 +316,9 @@ class Views {
     };
   }
 
-  move(voxel) {
+  move(voxel, scrolled = null) {
     const { scene } = this;
+    this.scrolled = scrolled;
     const cross = voxel.map((index, axis) => Math.min(Math.max(index, 0), scene.volume[axis] - 1));
     if (String(cross) === String(scene.cross)) return;
     scene.cross = cross;
@@ -323,7 +334,7 @@ class Views {
     cross[axis] += by;
     this.travel = [picture.name, Math.sign(by)];
     this.talk.scrolled = performance.now();
-    this.move(cross);
+    this.move(cross, picture);
   }
 
   slide(picture) {
@@ -334,7 +345,7 @@ class Views {
     this.travel = [picture.name, Math.sign(to - cross[axis]) || 1];
     cross[axis] = to;
     this.active = picture;
-    this.move(cross);
+    this.move(cross, picture);
   }
 
   zoom(picture, factor, at) {
