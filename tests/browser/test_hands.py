@@ -65,12 +65,10 @@ both = pytest.mark.parametrize("screen", RENDERERS, indirect=True)
 
 def under_mouse(screen: Screen, x: float, y: float) -> tuple[float, ...]:
     """Column, row and slice at page coordinates in the axial view, by the chain panel, after a real move there."""
-    screen.page.mouse.move(x + 30, y + 30)
-    screen.settle()
-    screen.page.wait_for_timeout(300)
-    screen.page.mouse.move(x, y)
-    screen.page.wait_for_timeout(300)
-    screen.settle()
+    for place in ((x + 30, y + 30), (x, y)):
+        screen.page.mouse.move(*place)
+        screen.page.wait_for_timeout(100)  # ipympl hands on a move late
+        screen.settle()
     screen.page.wait_for_selector(".snb-hover [data-space=plane]")
     return screen.space("plane")
 
@@ -133,6 +131,18 @@ def test_ctrl_wheel_zooms_at_the_mouse(screen: Screen) -> None:
     zoomed = under_mouse(screen, x, y - 50)
     assert under_mouse(screen, x - 100, y - 50) == pytest.approx(at, abs=1)
     assert zoomed[0] - at[0] == pytest.approx((aside[0] - at[0]) / 1.2**4, abs=1.5)
+
+
+@pytest.mark.parametrize("style", ["zoom: 1.25", "transform: scale(0.8); transform-origin: 0 0"])
+def test_a_page_scaled_by_css_is_measured_as_it_is_seen(screen: Screen, style: str) -> None:
+    box = screen.box("axial")
+    at = under_mouse(screen, *screen.point("axial", box["width"] / 2 - 90, box["height"] / 2 - 40))
+    screen.page.add_style_tag(content=f".sammed3d-app {{ {style} }}")
+    scaled = screen.box("axial")
+    factor = scaled["width"] / box["width"]
+    assert factor != 1
+    place = scaled["x"] + factor * (box["width"] / 2 - 90), scaled["y"] + factor * (box["height"] / 2 - 40)
+    assert under_mouse(screen, *place) == pytest.approx(at, abs=1)
 
 
 def shown(screen: Screen, view: str = "axial") -> int:

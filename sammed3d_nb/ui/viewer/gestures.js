@@ -119,10 +119,8 @@ export function listen(picture, hands, signal) {
   on("pointermove", (event) => {
     if (picture.plane === null || picture.shown === null) return;
     const at = position(picture, event);
-    if (!pointers.has(event.pointerId)) {
-      if (event.pointerType !== "touch") hands.hover(picture, at, modifiers(event));
-      return;
-    }
+    if (event.pointerType !== "touch") hands.hover(picture, at, modifiers(event));
+    if (!pointers.has(event.pointerId)) return;
     if (held?.kind === "pinch") pinch(event.pointerId, at);
     else if (held !== null && held.kind !== "done") drag(event, at);
     pointers.set(event.pointerId, at);

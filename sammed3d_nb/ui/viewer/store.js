@@ -45,7 +45,7 @@ export class Store {
     this.answered(key);
     const old = this.entries.get(key);
     if (old === undefined && values === null) return;
-    const entry = old ?? { masks: new Map(), pictures: new Map() };
+    const entry = old ?? { masks: new Map() };
     if (values !== null) entry.values = values;
     for (const mask of masks) {
       const known = entry.masks.get(mask.id);

@@ -42,7 +42,7 @@ export class Talk {
 
   // Tell at once what has not been told yet: something follows that the kernel has to see afterwards.
   flush() {
-    if (this.timer.state !== null) this.tell("state");
+    for (const kind of ["state", "hover"]) if (this.timer[kind] !== null) this.tell(kind);
   }
 
   // The kernel has heard a message of a kind.
