@@ -6,7 +6,7 @@ message carries the number of the volume, the generation; what belongs to anothe
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sammed3d_nb.ui.shortcuts import ACTIONS
 from sammed3d_nb.ui.view import Pointer
 
 _HERE = Path(__file__).parent / "viewer"
-_MODULES = ("geometry", "codec", "outlines", "store", "picture", "gestures", "talk", "tools", "views")
+_MODULES = ("geometry", "codec", "outlines", "store", "picture", "gestures", "talk", "tools", "keys", "views")
 _BUTTONS = (1, 2, 3)  # as the page counts them (0, 1, 2) → as `Pointer` does
 
 IMAGE, MASKS = 1, 2  # what the page asks for
@@ -92,7 +92,7 @@ class PageRenderer(Renderer):
         self._numbers = 0
         self._fit: Window | None = None
         self.able = False  # a page has said that it draws
-        self.on_unable = lambda why: None
+        self.on_unable: Callable[[str], object] = lambda why: None
 
     # -- from the scene ----------------------------------------------------------------------------------------------
 

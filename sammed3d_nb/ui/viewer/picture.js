@@ -260,10 +260,11 @@ export class Picture {
     const [left, right, top, bottom] = this.plane.letters;
     write(left, 6, height / 2, "left", "middle", 12);
     write(right, width - 6, height / 2, "right", "middle", 12);
-    write(top, width / 2, 6, "center", "top", 12);
     write(bottom, width / 2, height - 6, "center", "bottom", 12);
-    const title = this.name[0].toUpperCase() + this.name.slice(1);
-    write(this.shown === null ? title : `${title}  ${this.shown + 1} / ${this.plane.slices}`, 7, 6, "left", "top", 11);
+    const name = this.name[0].toUpperCase() + this.name.slice(1);
+    const title = this.shown === null ? name : `${name}  ${this.shown + 1} / ${this.plane.slices}`;
+    write(title, 7, 6, "left", "top", 11);
+    write(top, width / 2, 7 + upper.measureText(title).width + 14 < width / 2 ? 6 : 22, "center", "top", 12);
     const mm = barLength(this.region.scale, width);
     const [end, y] = [width - 12, height - 12];
     const start = end - mm * this.region.scale;

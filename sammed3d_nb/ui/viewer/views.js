@@ -2,8 +2,9 @@
 // asked for those that will be needed, and is told late where the page is; clicks alone it hears of at once.
 
 import { unpackMasks, unpackSlice } from "./codec.js";
-import { fromVoxel, inside, moved, toVoxel, whole, zoomed } from "./geometry.js";
+import { inside, moved, toVoxel, whole, zoomed } from "./geometry.js";
 import { listen } from "./gestures.js";
+import { listenToKeys } from "./keys.js";
 import { Picture } from "./picture.js";
 import { Store } from "./store.js";
 import { Talk } from "./talk.js";
@@ -17,16 +18,6 @@ function unable() {
   if (typeof ResizeObserver === "undefined" || typeof PointerEvent === "undefined") return "this browser is too old";
   if (!document.createElement("canvas").getContext("2d")) return "this browser has no canvas";
   return "";
-}
-
-function keyName(event) {
-  const key = event.key.toLowerCase();
-  const shift = event.shiftKey && (key.length > 1 || key !== key.toUpperCase()) ? "shift+" : "";
-  return (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.altKey ? "alt+" : "") + shift + key;
-}
-
-function takesText(target) {
-  return target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]");
 }
 
 class Views {
@@ -74,7 +65,7 @@ class Views {
       this.redraw();
     };
     for (const flag of FLAGS) model.on(`change:${flag}`, this.onFlag);
-    window.addEventListener("keydown", (event) => this.onKey(event), { capture: true, signal });
+    listenToKeys(this, signal);
     window.addEventListener("pointerdown", (event) => {
       if (!this.root.contains(event.target)) this.talk.flush(); // a button: the kernel is to know where we are
     }, { capture: true, signal });
@@ -348,6 +339,10 @@ class Views {
     this.move(cross, picture);
   }
 
+  fit() {
+    for (const picture of Object.values(this.pictures)) this.look(picture, whole(picture.plane, picture.size), true);
+  }
+
   zoom(picture, factor, at) {
     this.look(picture, zoomed(picture.region, factor, at));
   }
@@ -368,38 +363,6 @@ class Views {
   set(flag, value) {
     this.model.set(flag, value);
     this.model.save_changes();
-  }
-
-  // Keys that need no kernel; the others go on to `page.js`.
-  onKey(event) {
-    const app = this.root.closest(".sammed3d-app");
-    const inVoila = document.body.dataset.voila !== undefined;
-    if (takesText(event.target) || !(inVoila || app?.contains(event.target))) return;
-    const action = this.keys[keyName(event)];
-    if (action === undefined || this.scene.volume === null || !this.act(action)) {
-      this.talk.flush();
-      return;
-    }
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  }
-
-  act(action) {
-    const { active, scene } = this;
-    const slices = { slice_up: 1, slice_down: -1, slice_up_10: 10, slice_down_10: -10 }[action];
-    const factor = { zoom_in: 1.25, zoom_out: 0.8 }[action];
-    const flag = action.startsWith("toggle_") ? action.slice(7) : "";
-    const faded = { opacity_up: 0.1, opacity_down: -0.1 }[action];
-    if (slices !== undefined) this.scroll(active, slices);
-    else if (factor !== undefined) this.zoom(active, factor, active.region.centre);
-    else if (action === "fit") {
-      for (const picture of Object.values(this.pictures)) this.look(picture, whole(picture.plane, picture.size), true);
-    } else if (this.presets[action] !== undefined) this.setWindow(this.presets[action]);
-    else if (FLAGS.includes(flag)) this.set(flag, !scene.display[flag]);
-    else if (faded !== undefined) {
-      this.set("opacity", Math.round(Math.min(Math.max(scene.display.opacity + faded, 0), 1) * 100) / 100);
-    } else return false;
-    return true;
   }
 
   close() {
