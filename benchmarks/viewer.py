@@ -324,9 +324,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     options = parser.parse_args()
     count = 6 if options.quick else 15
+    chromium = find()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         image = options.image or made_image(Path(folder))
-        browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         load = os.getloadavg()[0]
         print(f"Chromium {browser.version}, {os.cpu_count()} cores, load before {load:.1f}", flush=True)
         for latency in options.latency:

@@ -7,8 +7,12 @@ function keyName(event) {
   return (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.altKey ? "alt+" : "") + shift + key;
 }
 
-function takesText(target) {
-  return target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]");
+// Whether a control needs a key for itself while it has the focus.
+function takesKey(target, key) {
+  if (target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]")) {
+    return true;
+  }
+  return /^(arrow|page|home|end)/.test(key) && target.matches?.("[role=slider], [role=radio], input[type=range]");
 }
 
 const SLICES = { slice_up: 1, slice_down: -1, slice_up_10: 10, slice_down_10: -10 };
@@ -35,7 +39,7 @@ export function listenToKeys(views, signal) {
   const inVoila = document.body.dataset.voila !== undefined;
   window.addEventListener("keydown", (event) => {
     const app = views.root.closest(".sammed3d-app");
-    if (takesText(event.target) || !(inVoila || app?.contains(event.target))) return;
+    if (takesKey(event.target, event.key.toLowerCase()) || !(inVoila || app?.contains(event.target))) return;
     const action = views.keys[keyName(event)];
     if (action === undefined || views.scene.volume === null || !act(views, action)) {
       views.talk.flush(); // what the kernel does may depend on where we are

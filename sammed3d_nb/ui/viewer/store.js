@@ -10,7 +10,9 @@ export class Store {
   // `ask(list)` sends [plane, index, what] triples to the kernel.
   constructor(ask) {
     this.ask = ask;
-    this.rtt = 10;
+    this.trip = 20; // ms from asking to the answer, where nothing else was being answered
+    this.gap = 10; // ms between two answers
+    this.last = 0;
     this.reset(0, null);
   }
 
@@ -67,8 +69,11 @@ export class Store {
   answered(key) {
     const asked = this.pending.get(key);
     if (asked === undefined) return;
+    const now = performance.now();
+    this.trip = Math.min(1.05 * this.trip, now - asked);
+    if (asked < this.last) this.gap += 0.2 * (Math.max(now - this.last, 4) - this.gap);
+    this.last = now;
     this.pending.delete(key);
-    this.rtt += 0.2 * (performance.now() - asked - this.rtt);
   }
 
   // The objects as they are now. Masks that have not changed in a slice stay: `changed` is the box of voxels [low,
@@ -130,7 +135,7 @@ export class Store {
   pump() {
     const now = performance.now();
     for (const [key, asked] of this.pending) if (now - asked > LOST_MS) this.pending.delete(key);
-    const most = Math.min(Math.max(Math.ceil(this.rtt / 12), 3), 24);
+    const most = Math.min(Math.ceil(this.trip / this.gap) + 1, 16);
     const list = [];
     for (const [position, [name, index]] of this.wanted.entries()) {
       const room = this.pending.size + list.length < most;
