@@ -141,6 +141,17 @@ def read_file(path: Path, *, alone: bool = True, straighten: bool = False) -> Im
     return _image_file(image, grid, stem(path), header, straighten)
 
 
+def frames_of(path: Path, series: str | None) -> list[Frame]:
+    """The slices of a file, or of a series below a folder, in the order of the volume's k."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    frames: list[Frame] = []
+    for file in files:
+        header = dicom_header.read(file) if dicom_header.is_dicom(file) else None
+        if header is not None and dicom_kinds.is_image(header) and dicom_header.series_uid(header) == series:
+            frames += _frames(file, header, int(header.get("NumberOfFrames", 1) or 1))
+    return _grid(path.name, frames).frames if frames else []
+
+
 def _read_series(name: str, files: list[tuple[Path, Any]], straighten: bool) -> ImageFile:
     frames = []
     expect_memory(name, sum(announced_bytes(header, 1) for _, header in files))

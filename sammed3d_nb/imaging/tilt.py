@@ -45,9 +45,9 @@ class Slices:
         return self.direction
 
     def take_back(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Labels (z, y, x) of the straightened grid on the slices as they were taken, each voxel from the nearest."""
+        """Labels (z, y, x, …) of the straightened grid on the slices as they were taken, each from the nearest."""
         columns, rows, count = self.size
-        back = np.empty((count, rows, columns), labels.dtype)
+        back = np.empty((count, rows, columns, *labels.shape[3:]), labels.dtype)
         for k, (i, j) in enumerate(np.rint(self.shifts).astype(int)):
             back[k] = labels[k, j : j + rows, i : i + columns]
         return back

@@ -26,7 +26,7 @@ from sammed3d_nb.imaging.naming import telling_name
 from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.readers import read_image
 from sammed3d_nb.imaging.tilt import Slices
-from sammed3d_nb.imaging.writers import write_labels
+from sammed3d_nb.imaging.writers import LAYERED, write_labels
 from sammed3d_nb.spaces import LPS_TO_RAS, Transform
 
 Triple = tuple[float, float, float]
@@ -224,7 +224,7 @@ class Volume:
 
         Args:
             mask: Whole numbers from 0 or booleans, shape (z, y, x) as ``array``; stored in the smallest unsigned type
-                that holds them.
+                that holds them. A .seg.nrrd takes layers of them too, (z, y, x, layer), for labels that share voxels.
             path: Ends in .nii, .nii.gz, .nrrd, .mha or .mhd; the suffix chooses the format.
             overwrite: Whether a file that is there may be replaced; when left out, one that this method wrote may be,
                 and no other. The volume's own file never is.
@@ -239,8 +239,9 @@ class Volume:
             VolumeError: Another shape, type or suffix, the volume's own file, a file that must not be replaced, or a
                 place that cannot be written.
         """
-        values = np.asarray(mask)
-        if values.shape != self.array.shape:
+        values, path = np.asarray(mask), Path(os.path.expanduser(path))  # noqa: PTH111
+        layered = values.ndim == 4 and path.name.lower().endswith(LAYERED)
+        if values.shape[: 3 if layered else None] != self.array.shape:
             raise VolumeError(
                 f"The mask has shape {values.shape}; {self.name} has {self.array.shape} (z, y, x), and they must match."
             )
@@ -249,7 +250,7 @@ class Volume:
         return write_labels(
             values,
             self.slices or self.image,
-            Path(os.path.expanduser(path)),  # noqa: PTH111
+            path,
             source=self.path,
             stated=self.stated,
             overwrite=overwrite,

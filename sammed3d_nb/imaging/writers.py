@@ -25,6 +25,8 @@ from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.streams import first_bytes, inflated, unpacked
 
 MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+LAYERED = ".seg.nrrd"
+"""The suffix of 3D Slicer's segmentations, which hold labels that share voxels, in layers."""
 
 _GZIP, _ZLIB, _LEVEL = 31, 15, 3  # wbits and level of zlib.compressobj; label maps are small at any level
 
@@ -46,7 +48,7 @@ def write_labels(
     older file as it was. Memory: one slice beyond `values`.
 
     Args:
-        values: (z, y, x) whole numbers from 0 or booleans, on the grid of `like`.
+        values: (z, y, x) whole numbers from 0 or booleans, on the grid of `like`; (z, y, x, layer) for a .seg.nrrd.
         like: The SimpleITK image.
         path: Ends in one of `MASK_SUFFIXES`. Of an .mhd the voxels lie beside it in a .zraw.
         source: The image's own file or folder, which is never written over.
@@ -78,7 +80,8 @@ def write_labels(
             draft = folder / path.name
             match _suffix(path):
                 case ".nrrd":
-                    _write_behind(draft, label_headers.nrrd(like, dtype, labels), values, dtype)
+                    layers = values.shape[3] if values.ndim == 4 else None
+                    _write_behind(draft, label_headers.nrrd(like, dtype, labels, layers), values, dtype)
                 case ".mha" | ".mhd":
                     _write_metaimage(draft, values, dtype, like, labels)
                 case suffix:

@@ -335,20 +335,24 @@ class Session(ObjectTable):
             session._saver.goes_on_from(path, loaded["size"])
         return session
 
-    def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write all objects as one label map with the volume's geometry, and their names.
+    def export(self, path: str | Path, *, overwrite: bool = False, each: bool = False) -> Path:
+        """Write all objects in the format that the suffix names; what was written is read back and compared first.
+
+        Label maps (.nii, .nii.gz, .nrrd, .mha, .mhd) hold 1, 2, … in the order of `objects`, and a JSON file of the
+        same name lists them; objects that share voxels with earlier ones go to further files, ``….layer2.nii.gz``,
+        under their own numbers. 3D Slicer's .seg.nrrd holds them all in one file. A .dcm is a DICOM SEG, of images
+        that were read from DICOM. Surfaces are .stl and .obj, in LPS mm, and .glb; see `surfaces.write_surface`.
 
         Args:
-            path: NIfTI, NRRD or MetaImage by its suffix. Labels are 1, 2, … in the order of `objects`; a JSON file of
-                the same name lists them. Objects that share voxels with earlier ones go to further files,
-                ``….layer2.nii.gz``, under their own numbers.
+            path: The file.
             overwrite: Whether a file that is there may be replaced.
+            each: Write a file for each object, ``….liver.nii.gz``, in which a label map holds 1.
 
         Raises:
             UserError: There is no mask, or a file is there already, or cannot be written.
         """
         with self._lock:
-            return write_export(self.objects, self.volume, _place(path), overwrite=overwrite)
+            return write_export(self.objects, self.volume, _place(path), overwrite=overwrite, each=each)
 
     def close(self) -> None:
         """Let go of the autosave, so that others may open it; nobody is called after changes any more."""
