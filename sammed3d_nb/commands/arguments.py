@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
     from sammed3d_nb.imaging.volume import Volume
@@ -69,6 +71,41 @@ def open_image(
     for warning in volume.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     return volume
+
+
+def open_recorded(
+    made_on: dict[str, Any],
+    path: Path,
+    image: str | None = None,
+    series: str | None = None,
+    *,
+    geometry: str | None = None,
+    straighten: bool = False,
+) -> Volume:
+    """The image that a record was made on, read as it was then.
+
+    Args:
+        made_on: What the record says of it.
+        path: The record.
+        image: Where it is now, where it is no longer where it was.
+        series: As of `open_image`, and so are the others; what the record says by default.
+        geometry: Likewise.
+        straighten: Likewise.
+    """
+    from sammed3d_nb.session import record
+
+    image = image or made_on.get("path") or made_on.get("name")
+    if image is None:
+        raise UserError(f"{path.name} does not say which image it was made on; say where it is with --image.")
+    if not Path(image).exists() and image not in SAMPLES:
+        raise UserError(f"The image {image} of {path.name} is gone; say where it is with --image.")
+    read = record.reading(made_on)
+    return open_image(
+        image,
+        series or read["series"],
+        geometry=geometry or read["geometry"],
+        straighten=straighten or read["straighten"],
+    )
 
 
 def load(options: argparse.Namespace, source: str | None) -> Model:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed3d_nb.commands.arguments import SAMPLES, add_model, add_reading, add_series, load, open_image
+from sammed3d_nb.commands.arguments import add_model, add_reading, add_series, load, open_recorded
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,17 +50,8 @@ def _replay(path: Path, options: argparse.Namespace) -> bool:
 
     fields = record.load(path)
     made_on, made_with = fields["volume"], fields["model"]
-    image = options.image or made_on.get("path") or made_on.get("name")
-    if image is None:
-        raise UserError(f"{path.name} does not say which image it was made on; say where it is with --image.")
-    if not Path(image).exists() and image not in SAMPLES:
-        raise UserError(f"The image {image} of {path.name} is gone; say where it is with --image.")
-    read = record.reading(made_on)
-    volume = open_image(
-        image,
-        options.series or read["series"],
-        geometry=options.geometry or read["geometry"],
-        straighten=options.straighten or read["straighten"],
+    volume = open_recorded(
+        made_on, path, options.image, options.series, geometry=options.geometry, straighten=options.straighten
     )
     source, decoder = options.model, options.decoder
     if source is None:

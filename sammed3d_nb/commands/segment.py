@@ -31,7 +31,9 @@ def add_to(commands: Any) -> None:
         segment.add_argument(
             f"--{name}", dest="prompts", action="append", type=read, metavar=metavar, default=[], help=told
         )
-    segment.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="mask to write (.nii.gz, …)")
+    segment.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="MASK", help="file to write, its format by its suffix"
+    )
     segment.add_argument(
         "--overwrite", action="store_true", help="replace MASK even where it is no mask of this program"
     )
@@ -43,19 +45,26 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prompt on an image and write the mask, with the image's geometry; one line for each prompt, in their order."""
-    from sammed3d_nb.imaging.writers import check_mask_path, check_not_source
+    from sammed3d_nb.imaging.writers import MASK_SUFFIXES, check_mask_path, check_not_source
+    from sammed3d_nb.session.export import check_export, check_suffix
 
     if not options.prompts:
         raise UserError("There is no prompt; give at least one --click, --box, --scribble, --lasso or --start.")
     source = Path(options.image)
     replaces = options.overwrite or None
-    check_mask_path(options.output, source, overwrite=replaces)
+    plain = options.output.name.lower().endswith(MASK_SUFFIXES)
+    if plain:
+        check_mask_path(options.output, source, overwrite=replaces)
+    else:
+        check_suffix(options.output)
     if options.save is not None:
         if options.save.resolve() == options.output.resolve():
             raise UserError(f"{options.save} is to hold both the mask and the session; give --save another name.")
         check_folder(options.save.parent)
         check_not_source(options.save, source)
     volume = open_image(options.image, options.series, geometry=options.geometry, straighten=options.straighten)
+    if not plain:
+        check_export(options.output, volume, overwrite=options.overwrite)
     prompts = [(text, made(volume)) for text, made in options.prompts]
     for _, prompt in prompts:
         prompt.check(volume)
@@ -71,7 +80,10 @@ def run(options: argparse.Namespace) -> int:
             print(f"Note: {note}", file=sys.stderr)
     if not session.current.local.count:
         print("Warning: the mask is empty; another click may find the object.", file=sys.stderr)
-    volume.write_mask(session.mask, options.output, overwrite=replaces)
+    if plain:
+        volume.write_mask(session.mask, options.output, overwrite=replaces)
+    else:
+        session.export(options.output, overwrite=options.overwrite)
     if options.save is not None:
         session.save(options.save)
     return 0

@@ -50,18 +50,23 @@ def layers(objects: Sequence[SegmentedObject]) -> list[list[int]]:
     return found
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a name that ends in no known format."""
+    if not path.name.lower().endswith(SUFFIXES):
+        raise VolumeError(f"{path.name} ends in no known format; use one of {', '.join(SUFFIXES)}.")
+
+
 def check_export(path: Path, volume: Volume, *, overwrite: bool) -> None:
     """Refuse a path that cannot be exported to, before any work is done.
 
     Raises:
         UserError: An unknown suffix, no such folder, a file that is there, a DICOM SEG of an image that is no DICOM.
     """
+    check_suffix(path)
     name = path.name.lower()
     if name.endswith(MASK_SUFFIXES):
         check_mask_path(path, volume.path, overwrite=overwrite)
         return
-    if not name.endswith(SUFFIXES):
-        raise VolumeError(f"{path.name} ends in no known format; use one of {', '.join(SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
         raise VolumeError(f"The folder {path.absolute().parent} does not exist; make it first or choose another.")
     if name.endswith(dicom_seg_writer.SUFFIX):

@@ -42,7 +42,7 @@ def test_names_colours_layers_and_place(tmp_path, overlapping, flip):
     direction = rotation(0.2, 0.3, -0.1) * [1, 1, flip]
     volume = Volume.from_array(np.zeros(SHAPE, np.int16), (0.7, 0.9, 2.5), direction, (-30, 12.5, 100))
     session = Session(volume, model_of(BallNetwork()), overlap=overlapping)
-    z, y, x = np.indices(SHAPE)
+    _, y, x = np.indices(SHAPE)
     session.rename("object 1", "left kidney")
     session.paint(np.argwhere(x < 5)[:, ::-1])
     session.new_object("Milz – ä")
