@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from sammed3d_nb.session import record
     from sammed3d_nb.session.export import SUFFIXES, write_export
 
-    found = sorted({file for path in options.records for file in _records(path)})
+    found = records_in(options.records)
     if options.image is not None and len(found) > 1:
         raise UserError(f"--image names one image and there are {len(found)} records; export them one by one.")
     if options.nnunet:
@@ -84,6 +84,11 @@ def _training_set(found: list[Path], options: argparse.Namespace) -> int:
             print(f"{path}: {error}", file=sys.stderr)
     print(made.finish())
     return 1 if failed else 0
+
+
+def records_in(paths: Sequence[Path]) -> list[Path]:
+    """The records that are named, and those below the folders that are; each once."""
+    return sorted({file for path in paths for file in _records(path)})
 
 
 def _records(path: Path) -> Iterator[Path]:

@@ -43,7 +43,9 @@ DAMAGE = (
 _File = tuple[str | None, str | None]  # path and SHA-256, None for a network that never was in a file
 
 
-def text_of(history: History, volume: Volume, model: Engine, options: dict[str, bool]) -> str:
+def text_of(
+    history: History, volume: Volume, model: Engine, options: dict[str, bool], annotator: str | None = None
+) -> str:
     """The whole record of a session."""
     undone = list(history.future)
     begin = History(history.state, volume.size)
@@ -64,6 +66,7 @@ def text_of(history: History, volume: Volume, model: Engine, options: dict[str, 
         "volume": _of_volume(volume),
         "model": of_model(model),
         "options": options,
+        **({"annotator": annotator} if annotator else {}),
     }
     return json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(map(json.dumps, lines)) + END
 
@@ -116,8 +119,14 @@ def load(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in parts.items() if not isinstance(fields.get(name), kind)]
     if wrong:
         raise RecordError(f"{path.name} is damaged (no {', '.join(wrong)}); take an older copy of it.")
-    if not _told(fields["volume"], "path", "name", "series") or not _told_model(fields["model"]):
-        raise RecordError(f"{path.name} is damaged (its volume or model is no text); take an older copy of it.")
+    if (
+        not _told(fields["volume"], "path", "name", "series")
+        or not _told_model(fields["model"])
+        or not _told(fields, "annotator")
+    ):
+        raise RecordError(
+            f"{path.name} is damaged (its volume, model or annotator is no text); take an older copy of it."
+        )
     options = {name: value for name, value in fields["options"].items() if name in OPTIONS}
     if not all(isinstance(value, bool) for value in options.values()):
         raise RecordError(f"{path.name} is damaged (an option is no yes or no); take an older copy of it.")

@@ -40,6 +40,7 @@ class Session(ObjectTable):
         autosave: Where to save the session after every change; see `save`. A file that is there already is kept
             beside it as ``….bak``. When saving fails, `autosave_error` says why; the change itself stands.
         take_over: Take the autosave from another session that has it open; that one goes on under another name.
+        annotator: Who works on it; the record says it.
 
     All methods may be called from any thread; one change runs at a time. `close` lets go of the autosave's lock; so
     does the end of the session's life.
@@ -58,11 +59,13 @@ class Session(ObjectTable):
         overlap: bool = False,
         autosave: str | Path | None = None,
         take_over: bool = False,
+        annotator: str | None = None,
     ) -> None:
         super().__init__(volume)
         self.grow = grow
         self.adapt = adapt
         self.overlap = overlap
+        self.annotator = annotator
         self._maker = Maker(volume, model)
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
@@ -317,14 +320,15 @@ class Session(ObjectTable):
             path: A file that `save` wrote.
             volume: The volume that it was made on.
             model: The model that answers from now on.
-            options: As for `Session`; `grow`, `adapt` and `overlap` are as they were saved unless given.
+            options: As for `Session`; `grow`, `adapt`, `overlap` and `annotator` are as they were saved unless given.
 
         Raises:
             RecordError: The file is no such record, or was made on another volume.
             RecordInUse: Another session has the autosave open.
         """
         path = _place(path)
-        session = cls(volume, model, **{**record.load(path)["options"], **options})
+        fields = record.load(path)
+        session = cls(volume, model, **{**fields["options"], "annotator": fields.get("annotator"), **options})
         found = signature(path)
         loaded = record.load(path)  # now that the lock, if there is to be one, keeps others from adding to it
         history = record.history_of(loaded, volume, path)
@@ -371,7 +375,7 @@ class Session(ObjectTable):
         return Options(grow=self.grow, adapt=self.adapt)
 
     def _text(self) -> str:
-        return record.text_of(self._history, self.volume, self.model, self._set)
+        return record.text_of(self._history, self.volume, self.model, self._set, self.annotator)
 
     @property
     def _set(self) -> dict[str, bool]:
