@@ -68,6 +68,8 @@ def open_image(
     volume = Volume.read(image, series=series, geometry=geometry, straighten=straighten)
     for warning in volume.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
+    if volume.choices:
+        print("Choose another one by its --series (* is the one in use):", *volume.choices, sep="\n", file=sys.stderr)
     return volume
 
 

@@ -75,7 +75,7 @@ def check_nrrd(path: Path) -> Checked:
     steps = steps or [float(n) for n in fields.get("spacings", "").split() if n.lower() != "nan"]
     if len(steps) == 3:
         check_geometry(name, steps, np.eye(3), (0, 0, 0))
-    mm, notes = _unit(name, fields.get("space units") or ("" if vectors else fields.get("units", "")))
+    mm, notes = unit_of(name, fields)
     bytes_each = _NRRD_BYTES.get(fields.get("type", "").lower())
     encoding = _NRRD_ENCODINGS.get(fields.get("encoding", "").lower())
     if bytes_each is None or encoding is None:
@@ -140,8 +140,10 @@ def _expect_voxels(path: Path, count: int, stored: Stored, files: Sequence[Path]
         stored.check(file, 0 if files else header_bytes, share)
 
 
-def _unit(name: str, text: str) -> tuple[float, tuple[str, ...]]:
-    """How many mm the stated unit has, and what to say of it."""
+def unit_of(name: str, fields: dict[str, str]) -> tuple[float, tuple[str, ...]]:
+    """How many mm the unit has that an NRRD header states, and what to say of it."""
+    vectors = "(" in fields.get("space directions", "")
+    text = fields.get("space units") or ("" if vectors else fields.get("units", ""))
     stated = [unit.strip() for unit in re.findall(r'"([^"]*)"', text)[:3]]
     known = [_MM.get(unit.lower(), _MM.get(unit.lower()[:-1]) if unit[1:].endswith("s") else None) for unit in stated]
     other = next((unit for unit, mm in zip(stated, known, strict=True) if mm is None), None)

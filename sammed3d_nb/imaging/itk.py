@@ -40,6 +40,7 @@ class ImageFile:
     series: str | None = None
     stated: NiftiGeometry | None = None
     slices: Slices | None = None
+    choices: tuple[str, ...] = ()
 
 
 def load(path: Path, reader: str, size: Sequence[int] = ()) -> Any:
