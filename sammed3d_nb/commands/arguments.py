@@ -34,6 +34,12 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     command.add_argument("--straighten", action="store_true", help="shift a tilted gantry's slices to where they lie")
 
 
+def add_anonymous(command: argparse.ArgumentParser) -> None:
+    """What files may tell."""
+    told = "leave names, paths and the DICOM series out of saved sessions and of the names of files"
+    command.add_argument("--anonymous", action="store_true", help=told)
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """The model, and where and how it computes."""
     command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")

@@ -23,6 +23,7 @@ def app(options: argparse.Namespace) -> int:
     """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser."""
     from sammed3d_nb.commands.access import LOOPBACK, Access, is_loopback, new_token, prepare_socket
     from sammed3d_nb.commands.servers import launch_environment, voila_command
+    from sammed3d_nb.ui.worklist import ANONYMOUS
 
     host = options.host or LOOPBACK
     if options.socket and options.host:
@@ -51,6 +52,8 @@ def app(options: argparse.Namespace) -> int:
     environment = launch_environment(
         options.paths, sample=sample, model=options.model, models=options.models, output=options.output
     )
+    if options.anonymous:
+        environment[ANONYMOUS] = "1"
     access = Access(host, options.port, "" if options.no_token else new_token(), listens)
     command = voila_command(
         host=host,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sammed3d_nb.session.session import Session
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
-LISTED = "SAMMED3D_LISTED"
+LISTED, ANONYMOUS = "SAMMED3D_LISTED", "SAMMED3D_ANONYMOUS"
 MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
 """Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`. The paths are a
 JSON list; what was found in them may stand in a file, `LISTED`, so that not every page looks at every slice."""
@@ -83,22 +83,25 @@ def found_in(paths: Sequence[str | Path]) -> list[Found]:
     ]
 
 
-def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[Case]:
+def cases_of(paths: Sequence[str | Path], *, sample: str | None = None, anonymous: bool = False) -> list[Case]:
     """The cases of a list of files and folders.
 
     A folder stands for the NIfTI, NRRD and MetaImage files in it, but for what was exported and label maps beside
     their image; where it holds none, for those of its folders, and for each DICOM series below it (by a look at the
     beginning of every file). A saved session is resumed. Files of the same name are told apart by their folder's.
     Without paths, the sample (``"phantom"`` by default, or ``"ct"``) is the only case.
+    What is saved and exported of them leaves out whose they are where `anonymous` is set; see `Session`.
     """
-    return [_case(found) for found in found_in(paths)] or [_sample_case(sample or "phantom")]
+    return [_case(found, anonymous) for found in found_in(paths)] or [_sample_case(sample or "phantom")]
 
 
 def cases_from(environ: Mapping[str, str]) -> list[Case]:
     """The cases that the launcher put into the environment."""
+    anonymous = ANONYMOUS in environ
     if LISTED in environ:
-        return [_case(Found(**fields)) for fields in json.loads(Path(environ[LISTED]).read_text(encoding="utf-8"))]
-    return cases_of(json.loads(environ.get(PATHS, "[]")), sample=environ.get(SAMPLE))
+        listed = json.loads(Path(environ[LISTED]).read_text(encoding="utf-8"))
+        return [_case(Found(**fields), anonymous) for fields in listed]
+    return cases_of(json.loads(environ.get(PATHS, "[]")), sample=environ.get(SAMPLE), anonymous=anonymous)
 
 
 def as_text(found: Sequence[Found]) -> str:
@@ -164,7 +167,7 @@ def _series_names(listed: Sequence[tuple[Series, Path]]) -> Iterator[str]:
         yield f"{inside[0]}/{one.name}" if inside and inside[0] != one.name else one.name
 
 
-def _case(found: Found) -> Case:
+def _case(found: Found, anonymous: bool) -> Case:
     path = Path(found.path)
 
     def opened(model: "Model", autosaves: Path | None, take_over: bool = False) -> "Session":
@@ -172,9 +175,10 @@ def _case(found: Found) -> Case:
         from sammed3d_nb.ui.records import open_record, open_volume
 
         if path.name.endswith(".json"):
-            return open_record(path, model, take_over=take_over)
+            return open_record(path, model, take_over=take_over, anonymous=anonymous)
         series = found.series if path.is_dir() else None
-        return open_volume(Volume.read(path, series=series), model, autosaves, take_over=take_over)
+        volume = Volume.read(path, series=series)
+        return open_volume(volume, model, autosaves, take_over=take_over, anonymous=anonymous)
 
     return Case(found.name, opened, partial(opened, take_over=True), found.details)
 
