@@ -261,8 +261,9 @@ def _told_model(part: dict[str, Any]) -> bool:
 def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
     made_on = fields["volume"]
     if made_on.get("fingerprint") != volume.fingerprint:
+        name, size = made_on.get("name") or "an image", made_on.get("size")
         raise RecordError(
-            f"{path.name} was made on {made_on.get('name') or 'an image'!s:.200} of size {made_on.get('size')!s:.60}, but "
+            f"{path.name} was made on {name!s:.200} of size {size!s:.60}, but "
             f"{volume.name} of size {volume.size} has other voxels or geometry; open the volume that it was made on."
         )
 

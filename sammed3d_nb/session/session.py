@@ -360,7 +360,8 @@ class Session(ObjectTable):
                 looked at.
 
         Raises:
-            UserError: There is no mask, or `path` names the image and the export is to be anonymous, or a file is there already, or cannot be written.
+            UserError: There is no mask, a file is there already or cannot be written, or `path` names the image and
+                the export is to be anonymous.
         """
         with self._lock:
             self._checked_anonymous(anonymous, _place(path))

@@ -77,8 +77,8 @@ def open_record(path: Path, model: Engine, *, take_over: bool = False, anonymous
     made_on, more = fields["volume"], {"anonymous": True} if anonymous else {}
     if made_on.get("path") is None:
         raise UserError(
-            f"{path.name} does not say on which image it was made; open that image, with {path.parent} as --output, and "
-            "the work on it is found by its checksum."
+            f"{path.name} does not say on which image it was made; open that image, with {path.parent} as --output:"
+            " the work on it is found by its checksum."
             if fields["options"].get("anonymous")
             else f"{path.name} was made on a volume that is in no file; resume it where that volume is."
         )

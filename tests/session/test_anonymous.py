@@ -149,7 +149,7 @@ def test_the_app_writes_nothing_that_tells(patient: Path, tmp_path: Path) -> Non
     app.open(0).result()
     assert len(app.session.clicks) == 2
     app.close()
-    app = snb.App(model=model, cases=cases_of([*out.glob("*.json")]), output=out)
+    app = snb.App(model=model, cases=cases_of([*out.glob("*.sammed3d.json")]), output=out)
     app.open(0)
     app.wait()
     assert "open that image" in app.status.message
