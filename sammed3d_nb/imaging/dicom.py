@@ -183,7 +183,8 @@ def _image_file(image: Any, grid: Grid, name: str, header: Any, straighten: bool
     elif grid.tilt is not None:
         notes += (_tilt_sentence(name, grid),)
     series = dicom_header.series_uid(header) or None
-    return ImageFile(image, name, str(header.get("Modality", "")), notes, series, slices=slices)
+    tilt = None if grid.tilt is None else tuple(grid.tilt.tolist())
+    return ImageFile(image, name, str(header.get("Modality", "")), notes, series, slices=slices, tilt=tilt)
 
 
 def _tilt_sentence(name: str, grid: Grid) -> str:

@@ -41,6 +41,7 @@ class ImageFile:
     stated: NiftiGeometry | None = None
     slices: Slices | None = None
     choices: tuple[str, ...] = ()
+    tilt: tuple[float, ...] | None = None
 
 
 def load(path: Path, reader: str, size: Sequence[int] = ()) -> Any:

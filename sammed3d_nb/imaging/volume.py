@@ -50,6 +50,7 @@ class Volume:
         slices: The slices of a tilted gantry that it was straightened from, on which masks are written; else None.
         geometry: Which of two geometries of a NIfTI file was asked for, "sform" or "qform"; None for neither.
         choices: Of a DICOM folder from which one of several series was taken, unasked: a line for each series.
+        tilt: Of a tilted gantry, the LPS mm by which each slice was taken aside of the one before; None else.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -65,6 +66,7 @@ class Volume:
     slices: Slices | None = None
     geometry: str | None = None
     choices: tuple[str, ...] = ()
+    tilt: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -106,6 +108,7 @@ class Volume:
             slices=found.slices,
             geometry=geometry,
             choices=found.choices,
+            tilt=found.tilt,
         )
 
     @classmethod
