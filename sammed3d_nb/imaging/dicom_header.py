@@ -15,7 +15,7 @@ from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging.checks import expect_memory
 
 _TAGS = [
-    "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID",
+    "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "SeriesInstanceUID",
     "SeriesNumber", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "FrameOfReferenceUID", "ReferencedSeriesSequence",
@@ -168,6 +168,14 @@ def is_damaged(header: Any) -> bool:
 def truncated(path: Path) -> VolumeError:
     """The error to raise for a damaged file."""
     return VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
+
+
+def endless(path: Path) -> VolumeError:
+    """The error to raise for a file one of whose elements announces more than there is."""
+    return VolumeError(
+        f"{path.name} is truncated or damaged: one of its DICOM elements announces more bytes than there are; copy or"
+        " export it again."
+    )
 
 
 def voxels(header: Any) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sammed3d_nb.imaging import dicom_header, dicom_kinds
 
-Key = tuple[str, str, str]
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,11 @@ def extent(size: Sequence[int], spacing: Sequence[float]) -> str:
 
 
 def key_of(header: Any) -> Key:
-    """What tells one series from another; some programs give the same SeriesInstanceUID to several patients."""
-    study, patient = header.get("StudyInstanceUID") or "", header.get("PatientID") or ""
-    return dicom_header.series_uid(header), str(study), str(patient)
+    """What tells one series from another; some programs give the same SeriesInstanceUID to several patients.
+
+    Not the study: what SimpleITK writes slice by slice has another one for each.
+    """
+    return dicom_header.series_uid(header), str(header.get("PatientID") or "")
 
 
 def series_of(paths: Iterable[Path]) -> list[Series]:
