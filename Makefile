@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: app lab test lint unit notebooks browser screenshot clean
+.PHONY: app lab test lint unit notebooks browser screenshot fuzz audit clean
 
 app: $(VENV)/.app
 	$(BIN)/sammed3d-nb app $(ARGS)
@@ -36,6 +36,19 @@ browser: $(VENV)/.test
 screenshot: $(VENV)/.test
 	$(BIN)/python tools/screenshot.py
 
+# ten minutes of changed files over every reader; ARGS="--only DICOM --seconds 60" and others
+fuzz: $(VENV)/.test
+	$(BIN)/python tests/fuzzing.py $(ARGS)
+
+# exit status 3 (of the script): some versions could not be looked up, so nothing is said of them
+audit: $(VENV)-audit/.audit
+	$(VENV)-audit/bin/python tools/audit.py
+
+$(VENV)-audit/.audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip --disable-pip-version-check install --quiet "pip-audit>=2.9,<3"
+	touch $@
+
 $(VENV)/.venv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV) || { echo "Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
@@ -52,4 +65,4 @@ $(VENV)/.test: $(VENV)/.app $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-audit .mypy_cache .pytest_cache .ruff_cache build dist

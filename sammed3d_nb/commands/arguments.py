@@ -36,6 +36,12 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     command.add_argument("--straighten", action="store_true", help="shift a tilted gantry's slices to where they lie")
 
 
+def add_anonymous(command: argparse.ArgumentParser) -> None:
+    """What files may tell."""
+    told = "leave names, paths and the DICOM series out of saved sessions and of the names of files"
+    command.add_argument("--anonymous", action="store_true", help=told)
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """The model, and where and how it computes."""
     command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")
@@ -70,6 +76,8 @@ def open_image(
     volume = Volume.read(image, series=series, geometry=geometry, straighten=straighten)
     for warning in volume.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
+    if volume.choices:
+        print("Choose another one by its --series (* is the one in use):", *volume.choices, sep="\n", file=sys.stderr)
     return volume
 
 

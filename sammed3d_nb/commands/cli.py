@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
 from sammed3d_nb.commands import agree, export, launch, replay, segment
-from sammed3d_nb.commands.arguments import SAMPLES, add_model, load, number, port
+from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, load, number, port
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         help="pages open at a time (default: as many as the free memory carries)",
     )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
+    add_anonymous(app)
     app.set_defaults(run=launch.app)
 
     lab = commands.add_parser("lab", help="open JupyterLab on the notebooks", description=launch.lab.__doc__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ def app(options: argparse.Namespace) -> int:
     """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser."""
     from sammed3d_nb.commands.access import LOOPBACK, Access, is_loopback, new_token, prepare_socket
     from sammed3d_nb.commands.servers import launch_environment, voila_command
+    from sammed3d_nb.ui.worklist import ANONYMOUS
 
     host = options.host or LOOPBACK
     if options.socket and options.host:
@@ -51,6 +52,8 @@ def app(options: argparse.Namespace) -> int:
     environment = launch_environment(
         options.paths, sample=sample, model=options.model, models=options.models, output=options.output
     )
+    if options.anonymous:
+        environment[ANONYMOUS] = "1"
     access = Access(host, options.port, "" if options.no_token else new_token(), listens)
     command = voila_command(
         host=host,
@@ -60,7 +63,7 @@ def app(options: argparse.Namespace) -> int:
         open_browser=_opens_browser(options),
         most_pages=options.most_pages,
     )
-    return _serve("The dashboard", "voila", access, command, environment)
+    return _serve("The dashboard", "voila", access, command, environment, listed=options.paths)
 
 
 def lab(options: argparse.Namespace) -> int:
@@ -98,14 +101,27 @@ def _check_model_name(model: str) -> None:
         raise UserError(f"There is no model {model}; give the path of a file or one of {', '.join(names)}.")
 
 
-def _serve(what: str, package: str, access: Access, command: list[str], environment: dict[str, str]) -> int:
-    """Become the server, so that signals reach it and nothing is left behind."""
-    from sammed3d_nb.commands.access import private_folder
+def _serve(
+    what: str,
+    package: str,
+    access: Access,
+    command: list[str],
+    environment: dict[str, str],
+    *,
+    listed: Sequence[Path] = (),
+) -> int:
+    """Become the server, so that signals reach it and nothing is left behind; what `listed` holds is looked up once."""
+    from sammed3d_nb.commands.access import private_folder, write_private
     from sammed3d_nb.commands.servers import door_environment
 
     if find_spec(package) is None:
         raise UserError(f"The package {package} is missing; install sammed3d-nb again, or run sammed3d-nb doctor.")
     runtime = private_folder()
+    if listed:
+        from sammed3d_nb.ui.worklist import LISTED, as_text, found_in
+
+        text = as_text(found_in([path.absolute() for path in listed]))
+        environment = {**environment, LISTED: str(write_private(runtime / "cases", text))}
     for line in _told(what, access, runtime):
         print(line, flush=True)
     merged = {**os.environ, **environment, **door_environment(access.token, runtime)}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed3d_nb.commands.arguments import add_image, add_model, add_reading, load, open_image
+from sammed3d_nb.commands.arguments import add_anonymous, add_image, add_model, add_reading, load, open_image
 from sammed3d_nb.commands.launch import check_folder
 from sammed3d_nb.errors import UserError
 
@@ -39,13 +39,14 @@ def add_to(commands: Any) -> None:
     )
     segment.add_argument("--trace", action="store_true", help="print each prompt's path through all spaces")
     segment.add_argument("--save", type=Path, metavar="RECORD", help="save the session, for replay or the app")
+    add_anonymous(segment)
     add_model(segment)
     segment.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prompt on an image and write the mask, with the image's geometry; one line for each prompt, in their order."""
-    from sammed3d_nb.imaging.writers import MASK_SUFFIXES, check_mask_path, check_not_source
+    from sammed3d_nb.imaging.writers import MASK_SUFFIXES, check_mask_path, check_not_source, refuse_name
     from sammed3d_nb.session.export import check_export, check_suffix
 
     if not options.prompts:
@@ -62,6 +63,9 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"{options.save} is to hold both the mask and the session; give --save another name.")
         check_folder(options.save.parent)
         check_not_source(options.save, source)
+    if options.anonymous:
+        for path in filter(None, (options.output, options.save)):
+            refuse_name(path, source)
     volume = open_image(options.image, options.series, geometry=options.geometry, straighten=options.straighten)
     if not plain:
         check_export(options.output, volume, overwrite=options.overwrite)
@@ -70,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         prompt.check(volume)
     from sammed3d_nb.session.session import Session
 
-    session = Session(volume, load(options, options.model))
+    session = Session(volume, load(options, options.model), anonymous=options.anonymous)
     for number, (text, prompt) in enumerate(prompts, start=1):
         result = session.add(prompt)
         print(_line(number, prompt, text, result), flush=True)

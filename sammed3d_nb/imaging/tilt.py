@@ -61,6 +61,31 @@ class Slices:
         return along
 
 
+@dataclass(frozen=True)
+class Leaning:
+    """How the slices of a tilted gantry lean away from the stack on which they are shown.
+
+    Attributes:
+        origin: LPS mm of the first voxel of the first slice.
+        normal: Unit vector across the slices.
+        per_mm: LPS mm by which a slice lies aside for each mm of height.
+    """
+
+    origin: npt.NDArray[np.float64]
+    normal: npt.NDArray[np.float64]
+    per_mm: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, grid: Any, tilt: npt.ArrayLike) -> Leaning:
+        """Of a stack (a SimpleITK image or `Slices`) and the LPS mm from one slice to the next across its normal."""
+        normal = np.reshape(grid.GetDirection(), (3, 3))[:, 2]
+        return cls(np.array(grid.GetOrigin()), normal, np.asarray(tilt, dtype=np.float64) / grid.GetSpacing()[2])
+
+    def upright(self, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Places (n, 3) in the patient, in LPS mm, to where the stack shows them."""
+        return positions - np.outer((positions - self.origin) @ self.normal, self.per_mm)
+
+
 def straightened(image: Any, tilt: npt.NDArray[np.float64]) -> tuple[Any, Slices]:
     """Shift each slice to where it lies in the patient, linearly between pixels; the smallest value fills the rest.
 

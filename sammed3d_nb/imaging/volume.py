@@ -49,6 +49,8 @@ class Volume:
         stated: The geometry as its NIfTI file states it, which masks in NIfTI keep whole; None for other files.
         slices: The slices of a tilted gantry that it was straightened from, on which masks are written; else None.
         geometry: Which of two geometries of a NIfTI file was asked for, "sform" or "qform"; None for neither.
+        choices: Of a DICOM folder from which one of several series was taken, unasked: a line for each series.
+        tilt: Of a tilted gantry, the LPS mm by which each slice was taken aside of the one before; None else.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -63,6 +65,8 @@ class Volume:
     stated: NiftiGeometry | None = None
     slices: Slices | None = None
     geometry: str | None = None
+    choices: tuple[str, ...] = ()
+    tilt: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -103,6 +107,8 @@ class Volume:
             stated=found.stated,
             slices=found.slices,
             geometry=geometry,
+            choices=found.choices,
+            tilt=found.tilt,
         )
 
     @classmethod

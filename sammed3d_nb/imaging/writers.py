@@ -21,6 +21,7 @@ from sammed3d_nb import atomic
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import label_headers
 from sammed3d_nb.imaging.dicom_header import is_dicom
+from sammed3d_nb.imaging.naming import names_image
 from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.streams import first_bytes, inflated, unpacked
 
@@ -122,6 +123,16 @@ def check_not_source(path: Path, source: Path | None) -> None:
             continue
         if written.samefile(source) or (source.resolve() in written.resolve().parents and is_dicom(written)):
             raise VolumeError(f"{written} is the image itself and would be overwritten; choose another name.")
+
+
+def refuse_name(path: Path, source: Path | None) -> None:
+    """Refuse a name of an anonymous file that tells which image it belongs to.
+
+    Raises:
+        VolumeError: It does.
+    """
+    if names_image(path.name, source):
+        raise VolumeError(f"{path.name} names the image, which an anonymous file is not to do; choose another name.")
 
 
 def is_ours(path: Path) -> bool:

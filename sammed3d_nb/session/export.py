@@ -56,6 +56,16 @@ def check_suffix(path: Path) -> None:
         raise VolumeError(f"{path.name} ends in no known format; use one of {', '.join(SUFFIXES)}.")
 
 
+def refuse_identifying(path: Path) -> None:
+    """Refuse a format that tells whose image it is.
+
+    Raises:
+        UserError: It is a DICOM SEG.
+    """
+    if path.name.lower().endswith(dicom_seg_writer.SUFFIX):
+        raise UserError("A DICOM segmentation names the patient of its image; write .seg.nrrd or .nii.gz instead.")
+
+
 def check_export(path: Path, volume: Volume, *, overwrite: bool) -> None:
     """Refuse a path that cannot be exported to, before any work is done.
 

@@ -49,6 +49,8 @@ class App:
         output: Folder for saved sessions and exported masks; the working directory by default.
         autosave: Save the cases to `output` after every change, and resume them when they are opened.
         radiological: Show the patient's right on the left of the screen.
+        anonymous: Leave whose image it is out of what is saved and exported of `volume`, as of `Session`; for `cases`,
+            `cases_of` takes it.
     """
 
     # nothing in here may refer to the app itself: see `lifetime`
@@ -63,11 +65,12 @@ class App:
         output: str | Path | None = None,
         autosave: bool = False,
         radiological: bool = True,
+        anonymous: bool = False,
     ) -> None:
         self.output = Path.cwd() if output is None else Path(output)
         if volume is not None:
             given: Volume = volume
-            opened = partial(open_volume, given)
+            opened = partial(open_volume, given, anonymous=anonymous)
             cases = [Case(given.name, opened, partial(opened, take_over=True)), *cases]
         stage = self.stage = Stage()
         self.status = stage.status
