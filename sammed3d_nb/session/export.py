@@ -43,6 +43,17 @@ def layers(objects: Sequence[SegmentedObject]) -> list[list[int]]:
     return found
 
 
+def _made_with(item: SegmentedObject) -> dict[str, str]:
+    """The models whose licences the mask may inherit, and those licences."""
+    told = [said.told for said in item.history if said.told is not None and said.told.licence]
+    if not told:
+        return {}
+    return {
+        "model": ", ".join(dict.fromkeys(one.model[0] for one in told)),
+        "licence": ", ".join(dict.fromkeys(one.licence for one in told)),
+    }
+
+
 def write_export(objects: Sequence[SegmentedObject], volume: Volume, path: Path, *, overwrite: bool) -> Path:
     """Write the label maps and, beside the first, a JSON file that names the labels; see `Session.export`.
 
@@ -72,6 +83,7 @@ def write_export(objects: Sequence[SegmentedObject], volume: Volume, path: Path,
             "name": item.name,
             "colour": item.colour,
             "volume_ml": round(item.local.volume_ml(volume.spacing), 3),
+            **_made_with(item),
             **({"file": paths[n].name} if len(paths) > 1 else {}),
         }
         for n, layer in enumerate(stacked)

@@ -175,6 +175,7 @@ class Maker:
             embedding_reused=answer.embedding_reused,
             model=self._name,
             notes=(*answer.notes, *notes, *(() if local.count else (_NOTHING,))),
+            licence=self.engine.about.get("licence", ""),
         )
 
     def _situation(self, item: SegmentedObject, prompt: Prompt, options: Options) -> Situation:

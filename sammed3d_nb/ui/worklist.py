@@ -13,7 +13,7 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging import naming
 
 if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
+    from sammed3d_nb.segmenters.segmenter import Engine
     from sammed3d_nb.session.session import Session
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
@@ -35,8 +35,8 @@ class Case:
     """
 
     name: str
-    open: "Callable[[Model, Path | None], Session]"
-    take_over: "Callable[[Model, Path | None], Session] | None" = None
+    open: "Callable[[Engine, Path | None], Session]"
+    take_over: "Callable[[Engine, Path | None], Session] | None" = None
 
 
 def cases_of(paths: Sequence[str | Path], *, sample: str | None = None) -> list[Case]:
