@@ -291,9 +291,8 @@ def key_of(given: str | Path | None, environ: Mapping[str, str] = os.environ) ->
         ServerError: The file cannot be read, or others can read it.
     """
     if given is None:
-        given = environ.get(KEY_VARIABLE) or (
-            Path(environ[KEY_FILE_VARIABLE]) if KEY_FILE_VARIABLE in environ else None
-        )
+        file = environ.get(KEY_FILE_VARIABLE)
+        given = Path(file) if file else environ.get(KEY_VARIABLE)
     if not isinstance(given, Path):
         return given or None
     path = given.expanduser()

@@ -104,7 +104,7 @@ class Conversation:
                 )
             session = self._begin()
             weakref.finalize(self, session.close)
-            session.set_image(np.ascontiguousarray(array)[None], self.upright.properties)
+            session.set_image(array[None], self.upright.properties)
             self._buffer = np.zeros(self.upright.shape, dtype=np.uint8)
             session.set_target_buffer(self._buffer)
             self._session, self._said, self._masks = session, [], []

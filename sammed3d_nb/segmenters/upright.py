@@ -6,6 +6,7 @@ the same array, and its answer lies at the same place in the patient.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,11 +51,10 @@ class Upright:
 
     @property
     def array(self) -> NDArray[np.generic]:
-        """The voxels, (S, P, L): a view, in a type that travels (no 64-bit and no foreign byte order)."""
+        """The voxels, (S, P, L), in a type that travels (none of 64 bits); a view where they lie like that."""
         values = self._turned(self._volume.array)
-        if values.dtype.kind == "f":
-            return values.astype(np.float32, copy=False)
-        return values.astype(np.float32) if values.dtype.itemsize > 4 else values
+        wide = values.dtype.itemsize > 4 or values.dtype.kind == "f"
+        return _plain(values.astype(np.float32, copy=False) if wide else values)
 
     @property
     def properties(self) -> dict[str, list[float]]:
@@ -103,8 +103,14 @@ class Upright:
 
     def crop(self, mask: LocalMask) -> tuple[Span, NDArray[np.uint8]]:
         """The box round a mask as one of the array, and the mask in it."""
-        return self.span(mask.region), np.ascontiguousarray(self._turned(mask.values))
+        return self.span(mask.region), _plain(self._turned(mask.values))
 
     def _turned(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         turned = values.transpose().transpose(self.axes)
         return turned[tuple(slice(None, None, -1 if back else 1) for back in self._back)]
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values one after the other; NumPy calls an axis of one voxel contiguous that runs backwards."""
+    well = values.flags.c_contiguous and min(values.strides) > 0
+    return values if well else values.copy(order="C")

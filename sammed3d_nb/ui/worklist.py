@@ -104,7 +104,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _file_case(path: Path, name: str) -> Case:
-    def opened(model: "Model", autosaves: Path | None, take_over: bool = False) -> "Session":
+    def opened(model: "Engine", autosaves: Path | None, take_over: bool = False) -> "Session":
         from sammed3d_nb.imaging.volume import Volume
         from sammed3d_nb.ui.records import open_record, open_volume
 
@@ -116,7 +116,7 @@ def _file_case(path: Path, name: str) -> Case:
 
 
 def _sample_case(name: str) -> Case:
-    def sample(model: "Model", autosaves: Path | None) -> "Session":
+    def sample(model: "Engine", autosaves: Path | None) -> "Session":
         from sammed3d_nb.imaging.sample import open_sample
         from sammed3d_nb.session.session import Session
 
