@@ -1,6 +1,7 @@
 """What the tests of nnInteractive, in this process and on servers, say about one image."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ SIZE = (41, 34, 22)
 SPACING = (1.5, 2.0, 3.1)
 
 
+@cache
 def image(seed: int = 0, kind: str = "int16") -> Volume:
     """Smooth noise, neither cubic nor isotropic."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=SIZE[::-1]), 2)

@@ -103,6 +103,11 @@ class NNInteractive:
         return {"licence": self._licence, "version": self._version}
 
     @property
+    def licence(self) -> str:
+        """Of its weights, as their folder says."""
+        return self._licence
+
+    @property
     def described(self) -> str:
         """It in a few words."""
         return f"{self.spec.name}, {self.device}, {self._licence}"

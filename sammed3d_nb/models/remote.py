@@ -33,6 +33,8 @@ PREDICTION_SECONDS = 300.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ANSWERED = {"version": "inference_session_version", "licence": "license", "model": "model"}
 """What records keep of a server's capabilities, and the name that it has there."""
+_MISSING = "!!MISSING!!"
+"""What the protocol says of a licence that nobody knows."""
 
 
 def is_address(source: object) -> bool:
@@ -86,8 +88,19 @@ class RemoteModel:
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """For each kind of prompt: "native" or "refused"."""
-        return self.abilities.prompts
+        """For each kind of prompt: "native", "refused", or "translated" where our own server says that it does."""
+        said = self.capabilities.get("prompts")
+        there = said if isinstance(said, dict) else {}
+        known = self.abilities.prompts
+        return {
+            kind: "translated" if how == "native" and there.get(kind) == "translated" else how
+            for kind, how in known.items()
+        }
+
+    @property
+    def licence(self) -> str:
+        """Of the model, as its server states it; empty where it does not."""
+        return self.about.get("licence", "")
 
     @property
     def spec(self) -> EngineSpec:
@@ -111,8 +124,7 @@ class RemoteModel:
     @property
     def described(self) -> str:
         """It in a few words."""
-        licence = self.capabilities.get("license")
-        return f"{self.spec.name} at {self.address}" + (f", {licence}" if licence else "")
+        return f"{self.spec.name} at {self.address}" + (f", {self.licence}" if self.licence else "")
 
     def segmenter(self, volume: Volume) -> InteractiveSegmenter:
         """A segmenter for a volume; the image travels when the first prompt does."""

@@ -107,6 +107,7 @@ class Conversation:
             session.set_image(array[None], self.upright.properties)
             self._buffer = np.zeros(self.upright.shape, dtype=np.uint8)
             session.set_target_buffer(self._buffer)
+            session.reset_interactions()  # our own server remembers what was said about an image it has seen
             self._session, self._said, self._masks = session, [], []
         return self._session
 

@@ -156,3 +156,8 @@ class Engine(Protocol):
 
     def segmenter(self, volume: Volume) -> Segmenter:
         """A segmenter for a volume; nothing is computed yet."""
+
+
+def licence_of(engine: Any) -> str:
+    """The licence that an engine's masks may inherit; empty where it names none."""
+    return str(getattr(engine, "about", {}).get("licence", ""))

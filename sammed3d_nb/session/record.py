@@ -215,7 +215,7 @@ def of_model(model: Any) -> dict[str, Any]:
         "sha256": model.spec.sha256,
         "source": model.spec.source,
         "files": [{"path": str(file.path), "sha256": file.sha256} for file in model.files],
-        **({"about": dict(model.about)} if model.about else {}),
+        **({"about": dict(about)} if (about := getattr(model, "about", None)) else {}),
     }
 
 
