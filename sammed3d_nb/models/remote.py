@@ -116,10 +116,9 @@ class RemoteModel:
     @property
     def about(self) -> dict[str, str]:
         """What records keep of it: the server's address, the version and licence that it states, its model's name."""
-        told = {
-            name: str(self.capabilities[key])[:200] for name, key in _ANSWERED.items() if self.capabilities.get(key)
-        }
-        return {"server": self.address, **told}
+        said = {name: self.capabilities.get(key) for name, key in _ANSWERED.items()}
+        known = {name: str(value)[:200] for name, value in said.items() if value and value != _MISSING}
+        return {"server": self.address, **known}
 
     @property
     def described(self) -> str:

@@ -1,4 +1,4 @@
-"""Folders with a model of nnInteractive: nothing in them runs before it was looked at, and the hub's licence is asked."""
+"""Folders with a model of nnInteractive: nothing in them runs; nothing is fetched before its licence was accepted."""
 
 import hashlib
 import json
@@ -102,7 +102,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 )
 def test_plans_that_name_other_things_than_networks_are_refused(folder: Path, change: Any) -> None:
     changed(folder, change)
-    with pytest.raises(CheckpointError, match="asks for .* to be run, which no published model does"):
+    with pytest.raises(CheckpointError, match=r"asks for .* to be run, which no published model does"):
         look_at(folder)
 
 

@@ -209,7 +209,7 @@ def test_a_server_with_another_model_is_not_taken_for_the_same(folder: Path, tmp
         session.add(PROMPTS["point"])
         mask = session.mask
     with second:
-        with pytest.raises(ServerError, match="another model now .*Other terms 1.0 instead of .*CC BY-NC-SA 4.0"):
+        with pytest.raises(ServerError, match=r"another model now .*Other terms 1.0 instead of .*CC BY-NC-SA 4.0"):
             session.click((24, 16, 11))
         assert np.array_equal(session.mask, mask)
         session.set_model(snb.load_model(second.url))  # which says everything to it again
