@@ -41,7 +41,7 @@ class OfficialServer:
         """Start it, and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        for _ in range(300):
+        for _ in range(1500):  # on a busy machine its imports take minutes
             try:
                 httpx.get(f"{self.url}/healthz", timeout=5)
             except httpx.HTTPError:
