@@ -49,6 +49,7 @@ class OfficialServer:
                 time.sleep(0.2)
             else:
                 return
+        self.kill()
         raise AssertionError("the official server does not answer")
 
     def kill(self) -> None:
