@@ -1,12 +1,13 @@
 """The official server of nnInteractive, in a process of its own."""
 
+import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Self
 
-import httpx
 import pytest
 from running import free_port
 
@@ -30,12 +31,24 @@ class OfficialServer:
     def __init__(self, folder: Path, log: Path, *options: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = log
+        self._log, self._folder = log, str(folder)
         self._command = [
             *(sys.executable, "-m", "nnInteractive.inference.server.main", "--model-dir", str(folder), "--fold", "0"),
             *("--device", "cpu", "--torch-n-threads", "1", "--port", str(self.port), *options),
         ]
         self._process: subprocess.Popen[bytes] | None = None
+
+    def with_folder(self, folder: Path) -> "OfficialServer":
+        """One with another model, for the same port."""
+        other = OfficialServer(folder, self._log)
+        other._command = [str(folder) if part == self._folder else part for part in self._command]
+        other.port, other.url = self.port, self.url
+        return other
+
+    def stop_answering(self) -> None:
+        """From now on it hears what is asked and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -43,8 +56,8 @@ class OfficialServer:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         for _ in range(1500):  # on a busy machine its imports take minutes
             try:
-                httpx.get(f"{self.url}/healthz", timeout=5)
-            except httpx.HTTPError:
+                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            except OSError:
                 assert self._process.poll() is None, self._log.read_text()
                 time.sleep(0.2)
             else:
@@ -61,6 +74,11 @@ class OfficialServer:
     def asked(self, path: str) -> int:
         """How often something was asked of it so far, over all its lives."""
         return self._log.read_text().count(f" /{path} HTTP")
+
+    @property
+    def reaped(self) -> int:
+        """How many leases it has ended for want of prompts."""
+        return self._log.read_text().count("reaped idle")
 
     def __enter__(self) -> Self:
         self.start()

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,83 +162,77 @@ def test_a_killed_server_is_said_and_the_work_goes_on_when_it_is_back(
     assert np.array_equal(again.mask, here.mask)
 
 
-def test_a_server_that_dies_while_it_answers_loses_nothing(server: OfficialServer, folder: Path) -> None:
-    """The connection breaks in the middle of a request, not between two."""
-    import threading
-
-    model = snb.load_model(server.url, api_key=KEY)
-    session = Session(image(), model)
-    session.add(PROMPTS["point"])
-    assert server._process is not None
-    server._process.send_signal(19)  # it stops, so that the request is on its way when it dies
+def test_a_server_that_dies_while_it_answers_and_comes_back_with_another_model(
+    server: OfficialServer, folder: Path, tmp_path: Path
+) -> None:
+    """The connection breaks in the middle of a request; what comes back is not taken for what was there."""
+    weights = (*WEIGHTS[:4], 1.5, *WEIGHTS[5:])
+    other = server.with_folder(write(tmp_path / "other", licence="Other terms 1.0", weights=weights))
+    session = Session(image(), snb.load_model(server.url, api_key=KEY))
+    here = Session(image(), snb.load_model(folder))
+    for one in (session, here):
+        one.add(PROMPTS["point"])
+        one.add(PROMPTS["slice box"])
+    mask = session.mask
+    server.stop_answering()
     threading.Timer(1, server.kill).start()
     with pytest.raises(ServerError, match="Nothing is lost"):
         session.click((24, 16, 11))
+    with other:
+        with pytest.raises(ServerError, match=r"another model now .*Other terms 1.0 instead of .*CC BY-NC-SA 4.0"):
+            session.click((24, 16, 11))
+        assert np.array_equal(session.mask, mask)
+        changed = Session(image(), snb.load_model(folder))
+        changed.add(PROMPTS["point"])
+        changed.set_model(snb.load_model(server.url, api_key=KEY))  # which says everything to it again
+        assert changed.result.licence == "Other terms 1.0"
+        assert changed.mask.sum() < here.mask.sum()
     server.start()
-    here = Session(image(), snb.load_model(folder))
-    here.add(PROMPTS["point"])
     for one in (session, here):
         one.click((24, 16, 11))
     assert np.array_equal(session.mask, here.mask)
 
 
-def test_an_expired_lease_is_nobodys_trouble(folder: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log.txt"
-    with OfficialServer(folder, log, "--idle-timeout-seconds", "1", "--max-sessions", "1") as server:
-        session = Session(image(), snb.load_model(server.url))
-        here = Session(image(), snb.load_model(folder))
-        for one in (session, here):
-            one.add(PROMPTS["point"])
-            one.add(PROMPTS["slice box"])
-        deadline = time.monotonic() + 60
-        while "reaped idle" not in log.read_text() and time.monotonic() < deadline:  # it looks every 15 s
-            time.sleep(0.5)
-        assert "reaped idle" in log.read_text()
-        for one in (session, here):
-            one.add(AWAY["point"])
-        assert np.array_equal(session.mask, here.mask)
-        assert server.asked("set_image") == 2
+# -- a server with one place, which takes nothing back and waits for nobody ------------------------------------------
 
 
-def test_a_server_with_another_model_is_not_taken_for_the_same(folder: Path, tmp_path: Path) -> None:
-    other = write(tmp_path / "other", licence="Other terms 1.0", weights=(*WEIGHTS[:4], 1.5, *WEIGHTS[5:]))
-    first, second = (OfficialServer(one, tmp_path / f"{one.name}.txt") for one in (folder, other))
-    second.port, second._command[second._command.index("--port") + 1] = first.port, str(first.port)
-    second.url = first.url
-    with first:
-        session = Session(image(), snb.load_model(first.url))
-        session.add(PROMPTS["point"])
-        mask = session.mask
-    with second:
-        with pytest.raises(ServerError, match=r"another model now .*Other terms 1.0 instead of .*CC BY-NC-SA 4.0"):
-            session.click((24, 16, 11))
-        assert np.array_equal(session.mask, mask)
-        session.set_model(snb.load_model(second.url))  # which says everything to it again
-        assert not np.array_equal(session.mask, mask)
-        session.click((24, 16, 11))
-        assert session.result.licence == "Other terms 1.0"
+@pytest.fixture(scope="module")
+def narrow(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OfficialServer]:
+    log = tmp_path_factory.mktemp("narrow") / "log.txt"
+    with OfficialServer(folder, log, "--max-sessions", "1", "--no-undo", "--idle-timeout-seconds", "10") as found:
+        yield found
 
 
-def test_a_full_server_says_so(folder: Path, tmp_path: Path) -> None:
-    with OfficialServer(folder, tmp_path / "log.txt", "--max-sessions", "1") as server:
-        first = snb.load_model(server.url)
-        with pytest.raises(ServerError, match=r"is full \(server is at capacity \(1 sessions\)\)"):
-            snb.load_model(server.url)
-        del first
-        gc.collect()  # gives it back
-        assert snb.load_model(server.url).prompts["point"] == "native"
+def test_a_full_server_says_so(narrow: OfficialServer) -> None:
+    first = snb.load_model(narrow.url)
+    with pytest.raises(ServerError, match=r"is full \(server is at capacity \(1 sessions\)\)"):
+        snb.load_model(narrow.url)
+    del first
+    gc.collect()  # gives it back
+    assert snb.load_model(narrow.url).prompts["point"] == "native"
 
 
-def test_a_server_that_cannot_go_back_is_told_again(folder: Path, tmp_path: Path) -> None:
-    with OfficialServer(folder, tmp_path / "log.txt", "--no-undo") as server:
-        sessions = Session(image(), snb.load_model(server.url)), Session(image(), snb.load_model(folder))
-        for one in sessions:
-            one.add(PROMPTS["point"])
-            one.add(PROMPTS["slice box"])
-            one.undo()
-            one.add(PROMPTS["scribble"])
-        assert np.array_equal(sessions[0].mask, sessions[1].mask)
-        assert server.asked("undo") == 0
+def test_a_server_that_cannot_go_back_is_told_again_and_an_expired_lease_is_nobodys_trouble(
+    narrow: OfficialServer, folder: Path
+) -> None:
+    gc.collect()
+    session, here = (Session(image(), snb.load_model(source)) for source in (narrow.url, folder))
+    for one in (session, here):
+        one.add(PROMPTS["point"])
+        one.add(PROMPTS["slice box"])
+        one.undo()
+        one.add(PROMPTS["scribble"])
+    assert np.array_equal(session.mask, here.mask)
+    assert narrow.asked("undo") == 0
+    expired, uploads = narrow.reaped, narrow.asked("set_image")
+    deadline = time.monotonic() + 90
+    while narrow.reaped == expired and time.monotonic() < deadline:  # it looks every 15 s
+        time.sleep(0.5)
+    assert narrow.reaped > expired
+    for one in (session, here):
+        one.add(AWAY["point"])
+    assert np.array_equal(session.mask, here.mask)
+    assert narrow.asked("set_image") == uploads + 1
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
