@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: app lab test lint unit notebooks browser screenshot fuzz audit clean
+.PHONY: app lab test lint unit nninteractive notebooks browser screenshot fuzz audit clean
 
 app: $(VENV)/.app
 	$(BIN)/sammed3d-nb app $(ARGS)
@@ -22,8 +22,12 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.test
+unit: $(VENV)/.test $(VENV)/.nninteractive
 	$(BIN)/pytest -m "not browser" tests
+
+# the tests with nnInteractive's own package and server alone
+nninteractive: $(VENV)/.test $(VENV)/.nninteractive
+	$(BIN)/pytest tests/segmenters/test_nninteractive.py tests/segmenters/test_remote.py tests/models/test_nninteractive_folder.py tests/commands/test_models_elsewhere.py
 
 # lax: the notebooks are stored without outputs; their assert cells are the tests
 notebooks: $(VENV)/.test
@@ -62,6 +66,11 @@ $(VENV)/.app: $(VENV)/.venv $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.app $(SOURCES)
 	$(PIP) --editable ".[test]"
+	touch $@
+
+# without what its own requirements draw: see the file
+$(VENV)/.nninteractive: $(VENV)/.test tests/nninteractive.txt
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps -r tests/nninteractive.txt
 	touch $@
 
 clean:

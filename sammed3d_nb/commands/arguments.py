@@ -11,7 +11,7 @@ from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
     from sammed3d_nb.imaging.volume import Volume
-    from sammed3d_nb.models.model import Model
+    from sammed3d_nb.segmenters.segmenter import Engine
 
 SAMPLES = ("phantom", "ct")
 
@@ -44,10 +44,21 @@ def add_anonymous(command: argparse.ArgumentParser) -> None:
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """The model, and where and how it computes."""
-    command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")
+    add_source(command)
     command.add_argument("--decoder", metavar="M", help="SAM-Med3D file for a checkpoint that is an encoder alone")
     command.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the first that is there)")
     command.add_argument("--precision", metavar="P", help="float32, bfloat16 or float16 (default float32)")
+
+
+def add_source(command: argparse.ArgumentParser, told: str = "default: the shipped one") -> None:
+    """Where the model comes from, and what may be needed to get it."""
+    command.add_argument("--model", metavar="M", help=f"a known name, a file or folder, or http://host:port ({told})")
+    command.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="file, readable by you alone, with the key for a model on a server (or NN_INTERACTIVE_API_KEY)",
+    )
 
 
 def port(text: str) -> int:
@@ -116,8 +127,14 @@ def open_recorded(
     )
 
 
-def load(options: argparse.Namespace, source: str | None) -> Model:
+def load(options: argparse.Namespace, source: str | None) -> Engine:
     """The model that the options name."""
     from sammed3d_nb.models.model import load_model
 
-    return load_model(source, decoder=options.decoder, device=options.device, precision=options.precision)
+    return load_model(
+        source,
+        decoder=options.decoder,
+        device=options.device,
+        precision=options.precision,
+        api_key=options.api_key_file,
+    )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
 from sammed3d_nb.commands import agree, export, launch, replay, segment
-from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, load, number, port
+from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, add_source, load, number, port
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     app = commands.add_parser("app", help="open the dashboard in the browser", description=launch.app.__doc__)
     app.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, DICOM folders or saved sessions")
     app.add_argument("--sample", choices=SAMPLES, help="open a sample: the phantom, or a real CT (fetched once)")
-    app.add_argument("--model", metavar="M", help="model to start with: a known name or a file")
+    add_source(app, "default: the shipped one; the menu has others")
     app.add_argument("--models", type=Path, metavar="FOLDER", help="folder with more models for the app's menu")
     app.add_argument("--output", type=Path, metavar="FOLDER", help="where saved sessions and masks go (default: here)")
     app.add_argument("--port", type=port, default=launch.APP_PORT, help="port to listen on (default %(default)s)")
@@ -146,13 +146,16 @@ def parser() -> argparse.ArgumentParser:
     actions = models.add_subparsers(metavar="ACTION")
     get = actions.add_parser("get", help="fetch a known model and check it", description=_models_get.__doc__)
     get.add_argument("name", metavar="NAME")
+    get.add_argument(
+        "--accept-license", metavar="LICENCE", help="accept the licence of this name, for models that ask for it"
+    )
     get.set_defaults(run=_models_get)
     inspect = actions.add_parser("inspect", help="tell what a checkpoint is", description=_models_inspect.__doc__)
     inspect.add_argument("file", type=Path, metavar="FILE")
     inspect.set_defaults(run=_models_inspect)
 
     doctor = commands.add_parser("doctor", help="tell what this machine has", description=_doctor.__doc__)
-    doctor.add_argument("--model", metavar="M", help="model to try: a known name or a file (default: the shipped one)")
+    add_source(doctor, "to try; default: the shipped one")
     doctor.add_argument("--port", type=port, default=launch.APP_PORT, help="port of the app (default %(default)s)")
     doctor.add_argument("--output", type=Path, metavar="FOLDER", help="the app's folder of masks (default: here)")
     doctor.set_defaults(run=_doctor)
@@ -182,23 +185,40 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _models(options: argparse.Namespace) -> int:
     """List the models that can be loaded by name."""
-    from sammed3d_nb.models.hub import KNOWN, cached
+    from sammed3d_nb.models.hub import PUBLISHED, cached
 
     print(f"{'compact':<18} the default; ships with the package")
-    for name, known in KNOWN.items():
+    for name, known in PUBLISHED.items():
         here = cached(name)
         state = f"fetched: {here}" if here else f"not fetched: sammed3d-nb models get {name}"
         print(f"{name:<18} {known.title}, {known.megabytes:.0f} MB, {known.licence}; {state}")
     print(f"{'FILE':<18} any checkpoint; sammed3d-nb models inspect FILE tells what it is")
+    print(f"{'FOLDER':<18} with a model of nnInteractive")
+    print(f"{'http://HOST:PORT':<18} a server of the nnInteractive protocol")
     return 0
 
 
 def _models_get(options: argparse.Namespace) -> int:
     """Fetch a known model from Hugging Face, check its SHA-256, and print where it is."""
-    from sammed3d_nb.models.hub import fetch
+    from sammed3d_nb.models.hub import FOLDERS, fetch, fetch_folder
 
-    print(fetch(options.name))
+    if options.name in FOLDERS:
+        print(fetch_folder(options.name, options.accept_license or _accepted(options.name)))
+    else:
+        print(fetch(options.name))
     return 0
+
+
+def _accepted(name: str) -> str | None:
+    """What the user types when shown the licence of a model that is to be downloaded; nothing without a terminal."""
+    from sammed3d_nb.models.hub import FOLDERS, cached
+
+    known = FOLDERS[name]
+    if cached(name) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    print(f"{known.title} is under {known.licence}; its terms: {known.terms}", file=sys.stderr)
+    print("Type the licence's name to accept it, or nothing to leave it: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() or None
 
 
 def _models_inspect(options: argparse.Namespace) -> int:
@@ -215,7 +235,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from sammed3d_nb.commands.doctor import FAIL, examine
 
     failed = False
-    for check in examine(model=options.model, port=options.port, output=options.output):
+    for check in examine(model=options.model, api_key=options.api_key_file, port=options.port, output=options.output):
         print(check, flush=True)
         failed = failed or check.status == FAIL
     return 1 if failed else 0

@@ -49,6 +49,7 @@ def app(options: argparse.Namespace) -> int:
 
         fetch_ct(progress=True)
     sample = options.sample or (None if options.paths else "phantom")
+    key_file = {} if options.api_key_file is None else _key_file(options.api_key_file)
     environment = launch_environment(
         options.paths, sample=sample, model=options.model, models=options.models, output=options.output
     )
@@ -63,7 +64,8 @@ def app(options: argparse.Namespace) -> int:
         open_browser=_opens_browser(options),
         most_pages=options.most_pages,
     )
-    return _serve("The dashboard", "voila", access, command, environment, listed=options.paths)
+    settings = {**environment, **key_file}
+    return _serve("The dashboard", "voila", access, command, settings, listed=options.paths)
 
 
 def lab(options: argparse.Namespace) -> int:
@@ -75,6 +77,14 @@ def lab(options: argparse.Namespace) -> int:
     access = Access(LOOPBACK, options.port, new_token(), page="/lab")
     command = lab_command(port=options.port, open_browser=_opens_browser(options))
     return _serve("JupyterLab", "jupyterlab", access, command, {})
+
+
+def _key_file(path: Path) -> dict[str, str]:
+    """The variable by which the app's kernels find the key; the key itself stays in its file."""
+    from sammed3d_nb.models.remote import KEY_FILE_VARIABLE, key_of
+
+    key_of(path)  # says now what is wrong with it
+    return {KEY_FILE_VARIABLE: str(path.expanduser().absolute())}
 
 
 def _opens_browser(options: argparse.Namespace) -> bool:
@@ -94,11 +104,15 @@ def _check_port(command: str, port: int, host: str) -> None:
 
 
 def _check_model_name(model: str) -> None:
-    from sammed3d_nb.models.hub import KNOWN
+    from sammed3d_nb.models.hub import FOLDERS, KNOWN
+    from sammed3d_nb.models.remote import is_address
 
-    names = ("compact", *KNOWN)
-    if model not in names and not Path(model).expanduser().is_file():
-        raise UserError(f"There is no model {model}; give the path of a file or one of {', '.join(names)}.")
+    names = ("compact", *KNOWN, *FOLDERS)
+    if model not in names and not is_address(model) and not Path(model).expanduser().exists():
+        raise UserError(
+            f"There is no model {model}; give the path of a file, the address of a server, or one of "
+            f"{', '.join(names)}."
+        )
 
 
 def _serve(

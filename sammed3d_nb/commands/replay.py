@@ -91,11 +91,20 @@ def _recorded_model(made_with: dict[str, Any]) -> tuple[str | None, str | None]:
     """The model and decoder of a record: known ones by their checksum, else the files they were.
 
     Where one is gone, None: of the first file for the default, which `replay` takes only if it is the same one.
+
+    Raises:
+        UserError: It was on a server: a record alone sends no image anywhere.
     """
     from sammed3d_nb.models.hub import KNOWN
+    from sammed3d_nb.models.remote import is_address
     from sammed3d_nb.session.record import files_of
 
+    if is_address(made_with.get("source")):
+        raise UserError(
+            f"It was made with a model at {made_with['source']:.200}; if you trust that server with the image, say so: "
+            f"--model {made_with['source']:.200} (and --api-key-file, if it wants a key)."
+        )
     names = {known.sha256: name for name, known in KNOWN.items()}
     files = files_of(made_with)
-    found = [names.get(sha or "") or (path if path and Path(path).is_file() else None) for path, sha in files]
+    found = [names.get(sha or "") or (path if path and Path(path).exists() else None) for path, sha in files]
     return found[0], found[1] if len(found) > 1 and found[0] is not None else None

@@ -50,6 +50,17 @@ def layers(objects: Sequence[SegmentedObject]) -> list[list[int]]:
     return found
 
 
+def _made_with(item: SegmentedObject) -> dict[str, str]:
+    """The models whose licences the mask may inherit, and those licences."""
+    told = [said.told for said in item.history if said.told is not None and said.told.licence]
+    if not told:
+        return {}
+    return {
+        "model": ", ".join(dict.fromkeys(one.model[0] for one in told)),
+        "licence": ", ".join(dict.fromkeys(one.licence for one in told)),
+    }
+
+
 def check_suffix(path: Path) -> None:
     """Refuse a name that ends in no known format."""
     if not path.name.lower().endswith(SUFFIXES):
@@ -118,10 +129,20 @@ def write_export(
     seen = [item for item in objects if item.local.count]
     masks = [NamedMask(item.name, item.colour, item.local) for item in seen]
     if name.endswith(surfaces.SUFFIXES):
-        return surfaces.write_surface(masks, volume, path, overwrite=overwrite)
+        surfaces.write_surface(masks, volume, path, overwrite=overwrite)
+    else:
+        _write_seg(seen, masks, volume, path, overwrite=overwrite)
+    if any(_made_with(item) for item in seen):  # no licence is lost on the way
+        _write_names(beside(path), _listed(objects, volume), overwrite=overwrite)
+    return path
+
+
+def _write_seg(
+    seen: Sequence[SegmentedObject], masks: Sequence[NamedMask], volume: Volume, path: Path, *, overwrite: bool
+) -> None:
     told = [item.answered.told if item.answered is not None else None for item in seen]
     answered_by = [answer.model[0] if answer is not None else "" for answer in told]
-    return dicom_seg_writer.write_seg(masks, volume, path, answered_by=answered_by, overwrite=overwrite)
+    dicom_seg_writer.write_seg(masks, volume, path, answered_by=answered_by, overwrite=overwrite)
 
 
 def _write_label_maps(objects: Sequence[SegmentedObject], volume: Volume, path: Path, *, overwrite: bool) -> Path:
@@ -141,24 +162,36 @@ def _write_label_maps(objects: Sequence[SegmentedObject], volume: Volume, path: 
         names, colours = ({number: described[number][part] for number in held} for part in (0, 1))
         volume.write_mask(labels, one, overwrite=overwrite, names=names, colours=colours)
         del labels
-    listed = {
+    listed = _listed(objects, volume)
+    if len(paths) > 1:
+        for one, layer in zip(paths, stacked, strict=True):
+            for number in layer:
+                listed[str(number)]["file"] = one.name
+    _write_names(names_path, listed, overwrite=True)
+    return path
+
+
+def _listed(objects: Sequence[SegmentedObject], volume: Volume) -> dict[str, dict[str, Any]]:
+    """What the JSON file says of each object, by its number."""
+    return {
         str(number): {
             "name": item.name,
             "colour": item.colour,
             "volume_ml": round(item.local.volume_ml(volume.spacing), 3),
-            **({"file": paths[n].name} if len(paths) > 1 else {}),
+            **_made_with(item),
         }
-        for n, layer in enumerate(stacked)
-        for number, item in ((number, objects[number - 1]) for number in layer)
+        for number, item in enumerate(objects, start=1)
     }
+
+
+def _write_names(names_path: Path, listed: dict[str, dict[str, Any]], *, overwrite: bool) -> None:
     try:
-        atomic.write_bytes(names_path, json.dumps(listed, indent=1).encode())
+        atomic.write_bytes(names_path, json.dumps(listed, indent=1).encode(), overwrite=overwrite)
     except OSError as error:
         raise UserError(
             f"{names_path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write "
             "to."
         ) from error
-    return path
 
 
 def _is_layered(path: Path) -> bool:

@@ -36,6 +36,7 @@ class Told:
         embedding_reused: Whether no cube had to be encoded.
         model: Name and fingerprint (or None) of the model that answered.
         notes: Sentences that the user should read.
+        licence: Of the model that answered, where it is one that masks may inherit; else empty.
     """
 
     trace: Trace
@@ -47,6 +48,7 @@ class Told:
     embedding_reused: bool
     model: tuple[str, str | None]
     notes: tuple[str, ...] = ()
+    licence: str = ""
 
 
 @dataclass(frozen=True, eq=False)

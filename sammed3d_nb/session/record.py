@@ -243,6 +243,7 @@ def of_model(model: Any, *, anonymous: bool = False) -> dict[str, Any]:
         "sha256": model.spec.sha256,
         "source": None if anonymous else model.spec.source,
         "files": [{"path": None if anonymous else str(file.path), "sha256": file.sha256} for file in model.files],
+        **({"about": dict(about)} if (about := getattr(model, "about", None)) else {}),
     }
 
 

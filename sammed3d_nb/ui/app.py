@@ -9,7 +9,7 @@ from typing import Any
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models.memory import give_back
-from sammed3d_nb.models.model import Model
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.cases import Cases
@@ -58,7 +58,7 @@ class App:
     def __init__(
         self,
         volume: Volume | None = None,
-        model: Model | str | None = None,
+        model: Engine | str | None = None,
         *,
         cases: Sequence[Case] = (),
         models: str | Path | None = None,

@@ -1,6 +1,5 @@
 """What the app says of models, objects and sessions."""
 
-from sammed3d_nb.models.model import Model
 from sammed3d_nb.session.session import Session
 
 
@@ -48,8 +47,3 @@ def readable_ml(volume: float) -> str:
     if not volume:
         return "–"
     return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
-
-
-def described(model: Model) -> str:
-    """A loaded model in a few words: name, device, precision and memory."""
-    return f"{model.spec.name}, {model.device} {model.precision}, {model.megabytes:.0f} MB"

@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.models.model import Model
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.describe import greeting, summary
 from sammed3d_nb.ui.status import StatusLine
@@ -31,7 +31,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.session: Session | None = None
-        self.model: Model | None = None
+        self.model: Engine | None = None
         self.opening = 0
         self.closed = False
         self.lock = RLock()
@@ -39,7 +39,7 @@ class Stage:
         self.worker = Worker(self._locked(self.status.doing), self._locked(self.status.fail))
         self.actions: dict[str, Callable[[], object]] = {}
         self.tools: tuple[Tool, ...] = ()
-        self._heard: tuple[Model | None, int] = (None, 0)  # of whose notes how many have been shown
+        self._heard: tuple[Engine | None, int] = (None, 0)  # of whose notes how many have been shown
         self._working = False  # a job runs; what it changes is shown when it is done
         self._following = False  # a change from elsewhere is about to be shown
         self._unwatch: Callable[[], None] = lambda: None

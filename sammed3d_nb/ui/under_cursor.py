@@ -62,7 +62,7 @@ class UnderCursor(Tool):
         self._stage.status.under_cursor(cursor_text(pointer.voxel, ras, volume.array[k, j, i], unit))
         trace = session.preview(pointer.voxel, approach=tuple(pointer.chain))
         self._chain.hover(ClickPath(trace, pointer=pointer))
-        if session.model.device.type != "cpu":  # a CPU is better left free for the click itself
+        if session.model.ahead:
             self.rest(session, pointer.voxel)
 
     def _leave(self) -> None:

@@ -16,7 +16,7 @@ from sammed3d_nb.imaging.dicom_series import Series, series_of
 from sammed3d_nb.imaging.glance import glance
 
 if TYPE_CHECKING:
-    from sammed3d_nb.models.model import Model
+    from sammed3d_nb.segmenters.segmenter import Engine
     from sammed3d_nb.session.session import Session
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
@@ -40,8 +40,8 @@ class Case:
     """
 
     name: str
-    open: "Callable[[Model, Path | None], Session]"
-    take_over: "Callable[[Model, Path | None], Session] | None" = None
+    open: "Callable[[Engine, Path | None], Session]"
+    take_over: "Callable[[Engine, Path | None], Session] | None" = None
     details: str = ""
 
 
@@ -170,7 +170,7 @@ def _series_names(listed: Sequence[tuple[Series, Path]]) -> Iterator[str]:
 def _case(found: Found, anonymous: bool) -> Case:
     path = Path(found.path)
 
-    def opened(model: "Model", autosaves: Path | None, take_over: bool = False) -> "Session":
+    def opened(model: "Engine", autosaves: Path | None, take_over: bool = False) -> "Session":
         from sammed3d_nb.imaging.volume import Volume
         from sammed3d_nb.ui.records import open_record, open_volume
 
@@ -184,7 +184,7 @@ def _case(found: Found, anonymous: bool) -> Case:
 
 
 def _sample_case(name: str) -> Case:
-    def sample(model: "Model", autosaves: Path | None) -> "Session":
+    def sample(model: "Engine", autosaves: Path | None) -> "Session":
         from sammed3d_nb.imaging.sample import open_sample
         from sammed3d_nb.session.session import Session
 
