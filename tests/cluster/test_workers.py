@@ -181,7 +181,7 @@ def test_strangers_cannot_talk_to_the_scheduler(client):
 
 def test_no_scheduler_is_one_sentence():
     with (
-        pytest.raises(UserError, match="No Dask scheduler answers at tcp://127.0.0.1:9"),
+        pytest.raises(UserError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"),
         workers(scheduler="tcp://127.0.0.1:9"),
     ):
         pass
