@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
 from sammed3d_nb.commands import agree, export, launch, replay, segment
-from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, add_source, load, number, port
+from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, add_source, number, port
+from sammed3d_nb.commands.spread import add_spread, each_of
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     add_model(evaluate)
+    add_spread(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     models = commands.add_parser("models", help="list, fetch or inspect models", description=_models.__doc__)
@@ -170,16 +172,21 @@ def parser() -> argparse.ArgumentParser:
 def _evaluate(options: argparse.Namespace) -> int:
     """Simulate clicks on labelled cases through the whole product and print Dice and surface Dice by click."""
     from sammed3d_nb.measure.evaluate import User, run
+    from sammed3d_nb.measure.tasks import ModelSource
 
     if options.csv is not None:
         launch.check_folder(options.csv.parent)
         if options.csv.is_dir():
             raise UserError(f"--csv {options.csv} is a folder; give the name of a file to write.")
-    model = None if options.baseline else load(options, options.model)
+    source = None
+    if not options.baseline:
+        source = ModelSource(options.model, options.decoder, options.device, options.precision, options.api_key_file)
+        source()  # what cannot be loaded is said now
     user = User(options.clicks, options.prompt, options.seed, options.sloppy)
-    lines = run(options.folders, model=model, user=user, places=options.anywhere, csv=options.csv)
-    for line in lines:
-        print(line, flush=True)
+    model = None if source is None else source().spec.sha256
+    with each_of(options, model=model) as each:
+        for line in run(options.folders, load=source, user=user, places=options.anywhere, csv=options.csv, each=each):
+            print(line, flush=True)
     return 0
 
 

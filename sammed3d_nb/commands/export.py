@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sammed3d_nb.commands.arguments import open_recorded
+from sammed3d_nb.commands.spread import add_spread, each_of
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.measure.tasks import Failed
 
 if TYPE_CHECKING:
     from sammed3d_nb.imaging.volume import Volume
@@ -26,6 +29,7 @@ def add_to(commands: Any) -> None:
     export.add_argument("--nnunet", action="store_true", help="make OUT a training set in nnU-Net's layout")
     export.add_argument("--image", metavar="IMAGE", help="the image of one session, if it is no longer where it was")
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    add_spread(export)
     export.set_defaults(run=run)
 
 
@@ -35,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     A session that cannot be exported is named and does not stop the others (exit status 1).
     """
     from sammed3d_nb.session import record
-    from sammed3d_nb.session.export import SUFFIXES, write_export
+    from sammed3d_nb.session.export import SUFFIXES
 
     found = records_in(options.records)
     if options.image is not None and len(found) > 1:
@@ -54,20 +58,51 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"{options.output.name} does not end in {suffix}; leave out --as, or name a folder.")
     if not single:
         options.output.mkdir(parents=True, exist_ok=True)
+    output = options.output.absolute()
+    targets = [output if single else output / f"{path.name.removesuffix(record.SUFFIX)}{suffix}" for path in found]
+    tasks = [
+        Task(path.absolute(), target, options.image, options.overwrite, options.each)
+        for path, target in zip(found, targets, strict=True)
+    ]
     failed = 0
-    for path in found:
-        target = options.output if single else options.output / f"{path.name.removesuffix(record.SUFFIX)}{suffix}"
-        try:
-            volume, objects = _opened(path, options.image)
-            write_export(objects, volume, target, overwrite=options.overwrite, each=options.each)
-        except UserError as error:
-            if len(found) == 1:
-                raise
-            failed += 1
-            print(f"{path}: {error}", file=sys.stderr)
-        else:
-            print(target, flush=True)
+    with each_of(options) as each:
+        for task, told in zip(tasks, each(write, tasks), strict=True):
+            if isinstance(told, Failed) and len(tasks) == 1:
+                raise UserError(str(told))
+            if isinstance(told, Failed):
+                failed += 1
+                print(f"{task.record}: {told}", file=sys.stderr)
+            else:
+                print(told, flush=True)
     return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One record to export, for one machine to do.
+
+    Attributes:
+        record: The saved session.
+        target: The file to write.
+        image: Where its image is, if it is no longer where it was.
+        overwrite: Whether a file that is there may be replaced.
+        apart: Whether to write a file for each object.
+    """
+
+    record: Path
+    target: Path
+    image: str | None
+    overwrite: bool
+    apart: bool
+
+
+def write(task: Task) -> str:
+    """Export one record; returns the file's path."""
+    from sammed3d_nb.session.export import write_export
+
+    volume, objects = _opened(task.record, task.image)
+    write_export(objects, volume, task.target, overwrite=task.overwrite, each=task.apart)
+    return str(task.target)
 
 
 def _training_set(found: list[Path], options: argparse.Namespace) -> int:
