@@ -87,10 +87,7 @@ def read_label_map(path: str | Path, volume: Volume) -> LabelMap:
 def _from_segments(found: dicom_seg.Segments, volume: Volume) -> LabelMap:
     masks, remarks = [], list(found.remarks)
     for segment, image in found:
-        if found.leans:
-            here, moved = _onto_slices(image, volume), []
-        else:
-            here, moved = _onto(found.name, image, volume)
+        here, moved = (_onto_slices(image, volume), list[str]()) if found.leans else _onto(found.name, image, volume)
         remarks += [remark for remark in moved if remark not in remarks]
         masks.append(NamedMask(segment.name, segment.colour, LocalMask.of(sitk.GetArrayViewFromImage(here))))
     _expect_overlap(found.name, [mask.mask for mask in masks], image, volume)
