@@ -50,7 +50,8 @@ def test_a_bad_file_shows_one_sentence_and_the_next_one_opens(screen: Screen, da
     assert message.count(". ") == 0
     assert message.strip().endswith(".")
     menu = screen.page.locator(".snb-case select")
-    labels = {label.split(" · ")[0]: label for label in menu.locator("option").all_text_contents()}
+    told = [label.replace("\xa0", " ") for label in menu.locator("option").all_text_contents()]
+    labels = {label.split(" · ")[0]: label for label in told}
     menu.select_option(labels["good.nii.gz"])
     screen.wait_for_status("good: .* Click on an organ")
     menu.select_option(labels["bad.nii.gz"])

@@ -264,6 +264,13 @@ def test_endless_metaimage_fields(tmp_path, line):
     assert "a header without end" in refusal(tmp_path / "a.mha")
 
 
+def test_an_endless_number_as_text(tmp_path):
+    """As the fields: NrrdIO ended the program."""
+    head = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nspacings: 1 1 1\nencoding: ascii\n\n1 2 3 "
+    (tmp_path / "a.nrrd").write_bytes(head + b"4x" * 5000 + b" 5 6 7 8\n")
+    assert "is no number" in refusal(tmp_path / "a.nrrd")
+
+
 def test_long_values_that_are_right(tmp_path):
     """3D Slicer writes long keys of its own."""
     made = image((2, 2, 2))
