@@ -153,6 +153,13 @@ class _Local:
     def supports_undo(self) -> bool:
         return bool(self._session.supports_undo)
 
+    @property
+    def do_autozoom(self) -> bool:
+        return bool(self._session.do_autozoom)
+
+    def set_do_autozoom(self, do_autozoom: bool) -> None:
+        self._session.set_do_autozoom(do_autozoom)
+
     def set_image(self, image: NDArray[np.generic], image_properties: dict[str, Any] | None = None) -> None:
         with self._told():
             self._session.set_image(image, image_properties)
@@ -193,7 +200,7 @@ class _Local:
         self._session.executor.shutdown(wait=False)
 
     def _say(self, call: str, *arguments: Any, **options: Any) -> Changed:
-        with self._told():
+        with self._told(), _same_lots():
             changed: Changed = getattr(self._session, call)(*arguments, **options)
             return changed
 
@@ -204,6 +211,11 @@ class _Local:
                 yield
             except (ValueError, AssertionError) as error:  # how the package refuses
                 raise PromptError(f"{self._name} refuses it: {str(error).rstrip('.')[:300]}.") from error
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+                if _out_of_memory(error):
+                    raise
+                _log.warning("%s failed", self._name, exc_info=True)
+                raise PromptError(f"{self._name} fails on it ({_short(error)}); say it in another way.") from error
 
 
 def _sessions(device: torch.device) -> Callable[[], Any]:
@@ -234,6 +246,17 @@ def _sessions(device: torch.device) -> Callable[[], Any]:
             torch.backends.cudnn.benchmark = before  # it may choose other sums at each start: replay would differ
 
     return make
+
+
+@contextmanager
+def _same_lots() -> Iterator[None]:
+    """The package draws lots where it refines a large object; here the same ones each time, so that replay holds."""
+    before = np.random.get_state()  # noqa: NPY002  it draws from the old generator
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def _quiet(*said: object, **_: object) -> None:

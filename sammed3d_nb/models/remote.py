@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,12 @@ class RemoteModel:
         told = self.capabilities
         thickness = told.get("preferred_scribble_thickness") or 1
         across = thickness if isinstance(thickness, list) and len(thickness) == 3 else [thickness] * 3
-        return Abilities(dict(told["supported_interactions"]), bool(told["supports_initial_label"]), tuple(across))
+        return Abilities(
+            dict(told["supported_interactions"]),
+            bool(told["supports_initial_label"]),
+            tuple(across),
+            bool(told.get("do_autozoom", True)),
+        )
 
     @property
     def prompts(self) -> Mapping[str, str]:
@@ -151,8 +157,10 @@ class _Server:
             ServerError: It has another one now.
         """
         first, self._first = self._first, None
-        if first is not None and first.alive():
-            return first
+        if first is not None:
+            if first.alive():
+                return first
+            threading.Thread(target=first.close, daemon=True).start()
         lease = _Lease(self.address, self._key)
         if _fingerprint(lease.capabilities) != _fingerprint(self.capabilities):
             lease.close()
@@ -190,6 +198,14 @@ class _Lease:
     @property
     def supports_undo(self) -> bool:
         return bool(self._session.supports_undo)
+
+    @property
+    def do_autozoom(self) -> bool:
+        return bool(self._session.do_autozoom)
+
+    def set_do_autozoom(self, do_autozoom: bool) -> None:
+        with self._told():
+            self._session.set_do_autozoom(do_autozoom)
 
     def set_image(self, image: NDArray[np.generic], image_properties: dict[str, Any] | None = None) -> None:
         with self._told():

@@ -22,18 +22,21 @@ class Remembered:
 
     Attributes:
         sayings: What was said of it that counts still.
+        mask: What the engine made of that.
         inside: Voxels that a hand has set and that belong to the object, as the engine knows them.
         outside: Those that a hand has taken away.
     """
 
     sayings: tuple[Saying, ...]
+    mask: LocalMask
     inside: LocalMask
     outside: LocalMask
 
     @property
     def nbytes(self) -> int:
         """Bytes that it holds."""
-        return self.inside.nbytes + self.outside.nbytes + sum(one.nbytes for one in self.sayings)
+        masks = self.mask.nbytes + self.inside.nbytes + self.outside.nbytes
+        return masks + sum(one.nbytes for one in self.sayings)
 
 
 class InteractiveSegmenter:
@@ -63,15 +66,15 @@ class InteractiveSegmenter:
             return self._started(prompt, situation)
         notes: tuple[str, ...] = ()
         inside, outside = _set_by_hand(situation)
-        before, sayings = self._known(situation, inside, outside)
-        if sayings is None:
+        sayings, so_far, knows = self._known(situation, inside, outside)
+        if not knows:
             notes = ("This model takes no mask to go on from: it does not know what the mask was before.",)
-            sayings = before
-        new, told = saying(prompt, self.volume, self._conversation.upright, self._abilities)
+        upright, grow = self._conversation.upright, situation.options.grow
+        new, told = saying(prompt, self.volume, upright, self._abilities, grow=grow)
         sayings = (*sayings, new)
-        mask, reused = self._conversation.answer(sayings)
+        mask, reused = self._conversation.answer(sayings, so_far)
         seconds = {"other": time.perf_counter() - started}
-        memory = Remembered(sayings, inside, outside)
+        memory = Remembered(sayings, mask, inside, outside)
         return Answer(mask, self._anchor(prompt), self._chain, (), None, seconds, reused, (*notes, *told), memory)
 
     def prepare(self, situation: Situation) -> None:
@@ -93,23 +96,26 @@ class InteractiveSegmenter:
         """A start mask is its own answer; the engine hears of it with the next prompt."""
         mask = prompt.mask if prompt.positive else situation.mask.without(prompt.mask)
         nothing = LocalMask.empty(self.volume.size)
-        memory = Remembered((begun(mask),), nothing, nothing) if prompt.positive else situation.memory
+        memory = Remembered((begun(mask),), mask, nothing, nothing) if prompt.positive else situation.memory
         return Answer(mask, self._anchor(prompt), self._chain, (), None, {}, True, (), memory)
 
     def _known(
         self, situation: Situation, inside: LocalMask, outside: LocalMask
-    ) -> tuple[tuple[Saying, ...], tuple[Saying, ...] | None]:
-        """What was said before, and what of it brings the engine to the mask so far; None if nothing can."""
+    ) -> tuple[tuple[Saying, ...], LocalMask, bool]:
+        """What brings the engine to the mask so far, that mask as the engine has it, and whether it does."""
         before: Remembered | None = situation.memory
+        mask = situation.mask
         if before is None:
-            if not situation.mask.count:
-                return (), ()
-            return (), (begun(situation.mask),) if self._abilities.start else None
-        if not (inside.without(before.inside).count or outside.without(before.outside).count):
-            return before.sayings, before.sayings
+            said: tuple[Saying, ...] = ()
+            known, new = LocalMask.empty(self.volume.size), mask.count > 0
+        else:
+            said, known = before.sayings, before.mask
+            new = bool(inside.without(before.inside).count or outside.without(before.outside).count)
+        if not new:
+            return said, known, True
         if not self._abilities.start:
-            return before.sayings, None
-        return before.sayings, (begun(situation.mask),) if situation.mask.count else ()
+            return said, known, False
+        return ((begun(mask),) if mask.count else ()), mask, True
 
     def _anchor(self, prompt: Prompt) -> Index:
         """The voxel that stands for a prompt: of those that it names, the nearest to their middle."""

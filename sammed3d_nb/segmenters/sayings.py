@@ -29,6 +29,13 @@ class Interactive(Protocol):
     def supports_undo(self) -> bool:
         """Whether `undo` can take something back."""
 
+    @property
+    def do_autozoom(self) -> bool:
+        """Whether it looks again at a coarser scale where an answer reaches the edge of what it saw."""
+
+    def set_do_autozoom(self, do_autozoom: bool) -> None:
+        """Choose that."""
+
     def set_image(self, image: NDArray[np.generic], image_properties: dict[str, Any] | None = None) -> None:
         """Take an image (1, k, j, i); whatever was said before is forgotten."""
 
@@ -70,10 +77,12 @@ class Pointed:
 
     at: tuple[int, int, int]
     positive: bool
+    autozoom: bool = True
     nbytes = 64
 
     def say(self, session: Interactive, upright: Upright) -> Changed:
         """Say it to a session."""
+        _choose(session, self.autozoom)
         return session.add_point_interaction(self.at, self.positive)
 
 
@@ -83,10 +92,12 @@ class Boxed:
 
     span: Span
     positive: bool
+    autozoom: bool = True
     nbytes = 96
 
     def say(self, session: Interactive, upright: Upright) -> Changed:
         """Say it to a session."""
+        _choose(session, self.autozoom)
         return session.add_bbox_interaction([list(ends) for ends in self.span], self.positive)
 
 
@@ -97,6 +108,7 @@ class Drawn:
     kind: str
     mask: PackedMask
     positive: bool
+    autozoom: bool = True
 
     @property
     def nbytes(self) -> int:
@@ -105,6 +117,7 @@ class Drawn:
 
     def say(self, session: Interactive, upright: Upright) -> Changed:
         """Say it to a session."""
+        _choose(session, self.autozoom)
         span, image = upright.crop(self.mask.unpack(upright.volume_size))
         call = session.add_scribble_interaction if self.kind == "scribble" else session.add_lasso_interaction
         return call(image, self.positive, interaction_bbox=[list(ends) for ends in span])
@@ -130,6 +143,11 @@ class Begun:
         return span
 
 
+def _choose(session: Interactive, autozoom: bool) -> None:
+    if session.do_autozoom != autozoom:
+        session.set_do_autozoom(autozoom)
+
+
 Saying = Pointed | Boxed | Drawn | Begun
 
 
@@ -141,11 +159,13 @@ class Abilities:
         supported: For each of "points", "bbox2d", "bbox3d", "scribble", "lasso", whether it does.
         start: Whether it goes on from a mask.
         thickness: Voxels across a stroke that it likes best, along (k, j, i).
+        autozoom: Whether it looks at coarser scales where nobody chooses.
     """
 
     supported: Mapping[str, bool]
     start: bool
     thickness: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    autozoom: bool = True
 
     @property
     def prompts(self) -> dict[str, str]:
@@ -164,7 +184,9 @@ class Abilities:
         return bool(self.supported.get(kind, False))
 
 
-def saying(prompt: Prompt, volume: Volume, upright: Upright, abilities: Abilities) -> tuple[Saying, tuple[str, ...]]:
+def saying(
+    prompt: Prompt, volume: Volume, upright: Upright, abilities: Abilities, *, grow: bool = True
+) -> tuple[Saying, tuple[str, ...]]:
     """A prompt in nnInteractive's words, and what there is to tell the user of it.
 
     Args:
@@ -172,22 +194,24 @@ def saying(prompt: Prompt, volume: Volume, upright: Upright, abilities: Abilitie
         volume: The volume.
         upright: Its array.
         abilities: What the model takes.
+        grow: Whether the answer may reach beyond what the model sees at first.
     """
+    zoom = grow and abilities.autozoom
     if isinstance(prompt, Point):
         a, b, c = (int(n) for n in upright.voxels(prompt.ijk))
-        return Pointed((a, b, c), prompt.positive), ()
+        return Pointed((a, b, c), prompt.positive, zoom), ()
     if isinstance(prompt, Box):
         span = upright.span(prompt.region)
         if abilities.takes("bbox3d") or any(last - first == 1 for first, last in span):
-            return Boxed(span, prompt.positive), ()
+            return Boxed(span, prompt.positive, zoom), ()
         middle = (span[0][0] + span[0][1] - 1) // 2
         note = "This model takes boxes on a slice: it was shown the middle axial slice of the box."
-        return Boxed(((middle, middle + 1), *span[1:]), prompt.positive), (note,)
+        return Boxed(((middle, middle + 1), *span[1:]), prompt.positive, zoom), (note,)
     if isinstance(prompt, Scribble):
         stroke = _thick(prompt.voxels, volume, upright, abilities.thickness)
-        return Drawn("scribble", PackedMask.of(stroke), prompt.positive), ()
+        return Drawn("scribble", PackedMask.of(stroke), prompt.positive, zoom), ()
     if isinstance(prompt, Lasso):
-        return Drawn("lasso", PackedMask.of(_mask_of(prompt.inside, volume)), prompt.positive), ()
+        return Drawn("lasso", PackedMask.of(_mask_of(prompt.inside, volume)), prompt.positive, zoom), ()
     if isinstance(prompt, StartMask):
         return Begun(PackedMask.of(prompt.mask)), ()
     raise TypeError(f"{type(prompt).__name__} is no prompt")
