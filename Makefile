@@ -48,7 +48,7 @@ $(VENV)/.app: $(VENV)/.venv $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.app $(SOURCES)
-	$(PIP) --editable ".[test]"
+	$(PIP) --editable ".[test,slicer]"
 	touch $@
 
 clean:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
-from sammed3d_nb.commands import launch, replay, segment
+from sammed3d_nb.commands import launch, replay, segment, serve
 from sammed3d_nb.commands.arguments import SAMPLES, add_model, load, number, port
 from sammed3d_nb.errors import UserError
 
@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
 
     segment.add_to(commands)
     replay.add_to(commands)
+    serve.add_to(commands)
 
     evaluate = commands.add_parser("evaluate", help="simulate clicks on labelled cases", description=_evaluate.__doc__)
     evaluate.add_argument(

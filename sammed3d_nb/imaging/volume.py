@@ -7,6 +7,7 @@ refused with one sentence, and what is usable but odd (a tilted gantry, disagree
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -115,6 +116,7 @@ class Volume:
         *,
         name: str = "array",
         modality: str = "",
+        warnings: Sequence[str] = (),
     ) -> Volume:
         """Make a volume of an array (copied).
 
@@ -125,6 +127,7 @@ class Volume:
             origin: LPS mm of the centre of voxel (0, 0, 0).
             name: What to call it.
             modality: "CT", "MR" or "".
+            warnings: Sentences about it that the user should see.
 
         Raises:
             VolumeError: Wrong shape, type or geometry, or values that are not finite.
@@ -144,7 +147,13 @@ class Volume:
         image.SetSpacing([float(s) for s in spacing])
         image.SetOrigin([float(o) for o in origin])
         image.SetDirection([float(d) for d in np.ravel(axes)])
-        return cls(image, name=name, modality=modality)
+        return cls(image, name=name, modality=modality, warnings=tuple(warnings))
+
+    def kept_at(self, path: Path) -> Volume:
+        """The same volume, of which `path` is the file."""
+        same = copy.copy(self)  # what has been computed of it goes along
+        object.__setattr__(same, "path", path)
+        return same
 
     @cached_property
     def array(self) -> npt.NDArray[Any]:

@@ -199,6 +199,7 @@ def _of_volume(volume: Volume) -> dict[str, Any]:
         "series": volume.series,
         "geometry": volume.geometry,
         "straighten": volume.slices is not None,
+        "remarks": volume.warnings,
         "fingerprint": volume.fingerprint,
         "size": volume.size,
         "spacing": volume.spacing,
