@@ -153,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--model", metavar="M", help="model to try: a known name or a file (default: the shipped one)")
     doctor.add_argument("--port", type=port, default=launch.APP_PORT, help="port of the app (default %(default)s)")
     doctor.add_argument("--output", type=Path, metavar="FOLDER", help="the app's folder of masks (default: here)")
+    doctor.add_argument("--server", metavar="URL", help="try a server of the nnInteractive protocol, any, instead")
     doctor.set_defaults(run=_doctor)
 
     bench = commands.add_parser("bench", help="measure speed on this machine", description=_bench.__doc__)
@@ -209,11 +210,18 @@ def _models_inspect(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work."""
-    from sammed3d_nb.commands.doctor import FAIL, examine
+    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work.
+
+    With --server, try that server instead; its key is taken from NN_INTERACTIVE_API_KEY.
+    """
+    from sammed3d_nb.commands.doctor import FAIL, check_server, examine
 
     failed = False
-    for check in examine(model=options.model, port=options.port, output=options.output):
+    if options.server is not None:
+        checks = check_server(options.server)
+    else:
+        checks = examine(model=options.model, port=options.port, output=options.output)
+    for check in checks:
         print(check, flush=True)
         failed = failed or check.status == FAIL
     return 1 if failed else 0

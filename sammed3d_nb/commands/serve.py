@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sammed3d_nb.commands.arguments import number, port
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.server.extra import check_installed
 
 if TYPE_CHECKING:
     from sammed3d_nb.server.house import House
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 PORT = 1527
 """Where the extensions look."""
-_NEEDED = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart",
-           "nnInteractive": "nninteractive-client"}  # fmt: skip
 _GB = 10**9
 
 
@@ -135,17 +133,6 @@ def keys_list(options: argparse.Namespace) -> int:
     for name in keys.read(options.file):
         print(name)
     return 0
-
-
-def check_installed() -> None:
-    """Refuse to begin without the packages of the extra.
-
-    Raises:
-        UserError: Names those that are missing.
-    """
-    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
-    if missing:
-        raise UserError(f"The server needs {', '.join(missing)}; install them with: pip install 'sammed3d-nb[slicer]'.")
 
 
 def furnish(options: argparse.Namespace) -> House:

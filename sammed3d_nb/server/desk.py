@@ -3,9 +3,9 @@
 A client says nothing of objects. It resets when it turns to another one, and sends a mask when it goes on with one that
 it has; what that means for ours is decided here:
 
-- *reset, then a prompt*: a new object, which leaves the others their voxels. 3D Slicer's extension resets once when a
-  segment is cleared and twice before the first prompt of the next one, and it resets as soon as it has sent the image:
-  that tells it from clients that reset once either way. Of those, a prompt inside the last object clears it.
+- *reset, then a prompt*: a new object, which leaves the others their voxels; but a prompt inside the last object means
+  that the client has cleared that one. 3D Slicer's extension resets once when a segment is cleared and twice before the
+  first prompt of the next one: once it has done the latter, its resets are counted and nothing has to be guessed.
 - *a mask that an object has, or had*: that object again, with its prompts and its undo history, also after an expired
   lease, a restart or a crash.
 - *another mask*: the object that it shares most with, if it shares most of both; else a new one.
@@ -62,7 +62,8 @@ class _Client:
     fresh: bool = True  # the next prompt begins something
     resets: int = 0  # since the last prompt
     prompted: bool = False  # since the image came
-    counts: bool = False  # it resets as soon as it has sent the image, as 3D Slicer's extension does
+    synced: bool = False  # it resets as soon as it has sent the image, as 3D Slicer's extension does
+    counts: bool = False  # and twice before another object
     refused: int | None = None  # the object in which a click was refused
     floor: Said | None = None  # the mask that the client went on from: undo stops there
     queued: list[Prompt] = field(default_factory=list)
@@ -157,7 +158,7 @@ class Desk:
         if client.prompted:
             client.resets += 1
         else:
-            client.counts = not self.older
+            client.synced = not self.older
 
     def prompt(self, prompt: Prompt, run: bool = True, notes: Sequence[str] = ()) -> Change:
         """Say something; it is answered now or with the next that is.
@@ -180,12 +181,12 @@ class Desk:
 
     def seed(self, mask: LocalMask, run: bool = False) -> Change:
         """The client has a mask and goes on from it; an empty one is a reset."""
-        volume, client = self.volume, self._client
+        client = self._client
         if not mask.count:
             self.reset()
             return self._unchanged(ran=run)
         self._refuse_unknown(StartMask(mask))
-        synced = client.resets > 0 or client.counts
+        synced = client.resets > 0 or client.synced
         client.queued.clear()
         if not self._again(mask):
             item = self._alike(mask)
@@ -202,8 +203,8 @@ class Desk:
             finally:
                 session.overlap = shared
             client.floor = session.current.said if synced else None
-        self._client = _Client(mask, prompted=True, fresh=False, counts=client.counts, floor=client.floor)
-        assert volume.size == mask.volume_size
+        client.shown, client.unsure, client.fresh, client.resets, client.prompted = mask, [], False, 0, True
+        client.refused = None
         return self._unchanged(ran=run)
 
     def undo(self) -> Change:
@@ -213,7 +214,7 @@ class Desk:
             client.queued.pop()
             return self._unchanged(ran=True)
         self.volume  # noqa: B018  refuses without one
-        if self.session is None and not client.prompted and not client.counts:
+        if self.session is None and not client.prompted and not client.synced:
             self._resume_newest()
         elif client.fresh:
             return self._unchanged(ran=False)
@@ -268,6 +269,7 @@ class Desk:
     def _begin(self, prompt: Prompt, session: Session) -> None:
         """See that the object at hand is one that nothing has been said of, or the one that the client has cleared."""
         client, last = self._client, session.current
+        client.counts = client.counts or (client.synced and client.resets > 1)
         if last.said is None and not last.local.count:
             return
         inside = prompt.positive and _first_voxel(prompt) in last.local

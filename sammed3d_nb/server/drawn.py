@@ -90,7 +90,7 @@ def _steps_from(voxels: NDArray[np.int64], first: int) -> NDArray[np.float64]:
     """(N,) steps through painted voxels from one of them; strokes that do not touch it come after, by distance."""
     low = voxels.min(axis=0) - 1
     size = voxels.max(axis=0) - low + 2
-    reach = np.sqrt(np.square(voxels - voxels[first]).sum(axis=1))
+    reach: NDArray[np.float64] = np.sqrt(np.square(voxels - voxels[first]).sum(axis=1))
     if np.prod(size, dtype=np.float64) > 64e6:  # a far-flung stroke: as the crow flies
         return reach
     place = np.full(tuple(size), -1, dtype=np.int64)
