@@ -49,6 +49,7 @@ $(VENV)/.app: $(VENV)/.venv $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.app $(SOURCES)
 	$(PIP) --editable ".[test,slicer]"
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade --target $(VENV)/clients/oldest nninteractive-client==2.5.1
 	touch $@
 
 clean:

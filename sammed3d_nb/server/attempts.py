@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 SHAPE = (36, 72, 96)
 SPACING = (3.0, 1.5, 1.0)
 """mm along k, j, i."""
-CENTRES = ((18, 20, 30), (14, 52, 70))
+CENTRES = ((18, 16, 62), (14, 52, 24))
 RADIUS_MM = 14.0
 _KEYS = ("supported_interactions", "channel_mapping", "num_interaction_channels", "supports_initial_label",
          "supports_zero_shot_label_refinement", "preferred_scribble_thickness", "interaction_decay",
@@ -365,7 +365,8 @@ def _kinds(trial: Trial) -> str:
     return ""
 
 
-ATTEMPTS: tuple[tuple[str, Callable[[Trial], str]], ...] = (
+Attempt = tuple[str, Callable[[Trial], str]]
+ATTEMPTS: tuple[Attempt, ...] = (
     ("healthz", _health),
     ("claim", _claim),
     ("capabilities", _capabilities),

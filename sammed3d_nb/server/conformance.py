@@ -8,14 +8,14 @@ them shows.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx
 from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpiredError
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.server.attempts import ATTEMPTS, Failed, Trial
+from sammed3d_nb.server.attempts import ATTEMPTS, Attempt, Failed, Trial
 
 OK, WARN, FAIL = "OK", "warn", "fail"
 
@@ -35,12 +35,13 @@ class Finding:
     found: str
 
 
-def examine(url: str, key: str | None = None) -> Iterator[Finding]:
+def examine(url: str, key: str | None = None, attempts: Sequence[Attempt] = ATTEMPTS) -> Iterator[Finding]:
     """Try everything, one thing after the other.
 
     Args:
         url: The server's address, ``http://host:1527``, with ``/m/NAME`` for another than its first model.
         key: The key that it asks for.
+        attempts: What to try; the client connects with "claim".
 
     Raises:
         UserError: There is no server.
@@ -51,7 +52,7 @@ def examine(url: str, key: str | None = None) -> Iterator[Finding]:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UserError(f"No server answers at {url} ({type(error).__name__}); check the address.") from None
     try:
-        for what, attempt in ATTEMPTS:
+        for what, attempt in attempts:
             yield _tried(what, attempt, trial)
             if trial.session is None and what == "claim":
                 return

@@ -120,8 +120,9 @@ def _check_frames(body: bytes | bytearray, found: Announced) -> None:
             if len(body) < at + 16:
                 break
             length, packed = struct.unpack_from("<QQ", body, at)
+            frame = memoryview(body)[at + 16 : at + 16 + packed]
             at, whole = at + 16 + packed, whole + length
-            if packed < _FRAME or at > len(body):
+            if packed < _FRAME or at > len(body) or blosc2.get_cbuffer_sizes(frame)[:2] != (length, packed):
                 break
         else:
             if at == len(body) and whole == found.nbytes:

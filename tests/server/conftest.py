@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("starlette", reason="the extra [slicer] is not installed")
 pytest.importorskip("nnInteractive.inference.remote", reason="the extra [slicer] is not installed")
 
-from serving import running  # noqa: E402  after the look for the extra
+from serving import running
 
 
 @pytest.fixture

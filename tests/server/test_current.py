@@ -56,9 +56,7 @@ def test_a_click_answers_as_our_own_session_does(server, kind, spacing):
         assert np.array_equal(mask, own(server, array, Point((i, j, k)), spacing=spacing))
         assert mask[k, j, i] and mask[tuple(slice(*ends) for ends in box)].sum() == mask.sum()
         session.add_point_interaction([k, j, i + 4], False)
-        assert np.array_equal(
-            mask, own(server, array, Point((i, j, k)), Point((i + 4, j, k), False), spacing=spacing)
-        )
+        assert np.array_equal(mask, own(server, array, Point((i, j, k)), Point((i + 4, j, k), False), spacing=spacing))
 
 
 def stroke():
@@ -253,7 +251,9 @@ def test_capabilities_claim_what_the_model_takes(server):
         pass
 
     with server.client() as session:
-        assert session.supported_interactions == dict.fromkeys(("points", "bbox2d", "bbox3d", "scribble", "lasso"), True)
+        assert session.supported_interactions == dict.fromkeys(
+            ("points", "bbox2d", "bbox3d", "scribble", "lasso"), True
+        )
         assert session.license == "CC0-1.0" and session.supports_undo and session.supports_initial_label
     engine = server.house.served[0].engine
     kinds = {"point": "native", "box": "refused", "scribble": "translated", "lasso": "refused", "mask": "refused"}

@@ -7,9 +7,10 @@ import httpx
 import numpy as np
 import pytest
 from nnInteractive.inference.remote import SessionExpiredError, nnInteractiveRemoteInferenceSession
-from running import free_port, server as command
+from running import free_port
+from running import server as command
 from serving import SHAPE, image, running
-from support import model_of, BallNetwork
+from support import BallNetwork, model_of
 
 from sammed3d_nb.commands.cli import main
 from sammed3d_nb.imaging.volume import Volume
