@@ -35,7 +35,8 @@ def test_ours_keeps_the_protocol_with_the_oldest_and_the_newest_client(server, c
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(lines) == len(ATTEMPTS) and all(line.startswith("OK") for line in lines), done.stdout
+    assert len(lines) == len(ATTEMPTS)
+    assert all(line.startswith("OK") for line in lines), done.stdout
 
 
 class Broken:

@@ -54,7 +54,8 @@ def test_a_click_answers_as_our_own_session_does(server, kind, spacing):
     with session:
         box = session.add_point_interaction([k, j, i], True)
         assert np.array_equal(mask, own(server, array, Point((i, j, k)), spacing=spacing))
-        assert mask[k, j, i] and mask[tuple(slice(*ends) for ends in box)].sum() == mask.sum()
+        assert mask[k, j, i]
+        assert mask[tuple(slice(*ends) for ends in box)].sum() == mask.sum()
         session.add_point_interaction([k, j, i + 4], False)
         assert np.array_equal(mask, own(server, array, Point((i, j, k)), Point((i + 4, j, k), False), spacing=spacing))
 
@@ -163,7 +164,8 @@ def test_a_start_mask_is_gone_on_from(server):
         session.add_initial_seg_interaction(seed)
         assert np.array_equal(mask, seed)
         session.add_point_interaction([10, 30, 20], True)
-        assert mask[10, 30, 20] and mask[9, 12, 50]
+        assert mask[10, 30, 20]
+        assert mask[9, 12, 50]
         session.undo()
         assert np.array_equal(mask, seed)
         session.undo()
@@ -190,7 +192,8 @@ def test_a_box_is_cut_to_the_image(server):
         session.add_bbox_interaction([[-5, 12], [18, 99], [24, 40]], True)
         assert np.array_equal(mask, own(server, image(), Box((24, 18, 0), (39, 43, 11))))
         status, sentence = refusal(session.add_bbox_interaction, [[30, 40], [0, 4], [0, 4]], True)
-        assert status == 400 and "outside the image" in sentence
+        assert status == 400
+        assert "outside the image" in sentence
 
 
 @pytest.mark.parametrize("value", [0, 7])
@@ -199,7 +202,8 @@ def test_an_image_with_nothing_to_see_gets_a_sentence(server, value):
     with session:
         session.add_point_interaction(list(MIDDLE), True)
         status, sentence = refusal(session.set_image, np.full((1, *SHAPE), value, np.int16), {"spacing": SPACING})
-        assert status == 400 and f"holds the value {value} in every voxel" in sentence
+        assert status == 400
+        assert f"holds the value {value} in every voxel" in sentence
         session.add_point_interaction([10, 22, 34], True)  # the image before is still there
         assert mask.any()
 
@@ -211,9 +215,11 @@ def test_images_that_are_no_volume_get_a_sentence(server):
         for array, why in ((np.stack([image(), image()]), "one channel"), (image((1, 44, 60))[None], "two voxels"),
                            (nan[None], "no finite numbers")):  # fmt: skip
             status, sentence = refusal(session.set_image, array, {"spacing": SPACING})
-            assert status == 400 and why in sentence
+            assert status == 400
+            assert why in sentence
         status, sentence = refusal(session.add_point_interaction, [0, 0, 0], True)
-        assert status == 409 and "No image" in sentence
+        assert status == 409
+        assert "No image" in sentence
 
 
 def test_two_clients_do_not_know_of_each_other(server):
@@ -224,9 +230,11 @@ def test_two_clients_do_not_know_of_each_other(server):
         before = mask.copy()
         other.add_point_interaction([10, 22, 36], True)
         assert not np.array_equal(theirs, mask)
-        assert other.undo() is True and other.undo() is False
+        assert other.undo() is True
+        assert other.undo() is False
         assert np.array_equal(mask, before)
-        assert one.undo() is True and not mask.any()
+        assert one.undo() is True
+        assert not mask.any()
 
 
 def test_clients_on_one_image_share_it_and_what_was_encoded(server):
@@ -243,7 +251,8 @@ def test_clients_on_one_image_share_it_and_what_was_encoded(server):
         third.add_point_interaction(list(MIDDLE), True)
         assert network.encoded > encoded
         images = {id(lease.desk.image.image) for lease in server.house.leases.all()}
-        assert len(images) == 2 and server.house.room.images == 2
+        assert len(images) == 2
+        assert server.house.room.images == 2
 
 
 def test_capabilities_claim_what_the_model_takes(server):
@@ -254,7 +263,9 @@ def test_capabilities_claim_what_the_model_takes(server):
         assert session.supported_interactions == dict.fromkeys(
             ("points", "bbox2d", "bbox3d", "scribble", "lasso"), True
         )
-        assert session.license == "CC0-1.0" and session.supports_undo and session.supports_initial_label
+        assert session.license == "CC0-1.0"
+        assert session.supports_undo
+        assert session.supports_initial_label
     engine = server.house.served[0].engine
     kinds = {"point": "native", "box": "refused", "scribble": "translated", "lasso": "refused", "mask": "refused"}
     refusing = type("Refusing", (), {"prompts": kinds, "spec": engine.spec, "fingerprint": None})()
@@ -275,7 +286,8 @@ def test_several_models_by_their_paths(tmp_path):
             assert second.add_point_interaction(list(MIDDLE), True)
             assert httpx.get(f"{server.url}/m/other/capabilities").json()["model"] == "other"
             response = server.post("/m/other/undo", first)
-            assert response.status_code == 409 and "for the model ball" in response.json()["detail"]
+            assert response.status_code == 409
+            assert "for the model ball" in response.json()["detail"]
         assert httpx.get(f"{server.url}/m/none/capabilities").status_code == 404
 
 

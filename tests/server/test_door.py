@@ -30,7 +30,8 @@ def test_a_file_of_keys_holds_names_and_hashes(file, capsys):
     path, found = file
     text = path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert "ann:sha256:" in text and not any(key in text for key in found.values())
+    assert "ann:sha256:" in text
+    assert not any(key in text for key in found.values())
     assert all(len(key) > 40 for key in found.values())
     assert main(["keys", "list", str(path)]) == 0
     assert capsys.readouterr().out.split() == ["ann", "bob"]
@@ -43,7 +44,8 @@ def test_a_file_of_keys_holds_names_and_hashes(file, capsys):
 def test_keys_say_who_it_is_and_are_read_again_when_they_change(file):
     path, found = file
     known = Keys(path)
-    assert known.who(f"Bearer {found['ann']}") == "ann" and known.who(f"bearer {found['bob']}") == "bob"
+    assert known.who(f"Bearer {found['ann']}") == "ann"
+    assert known.who(f"bearer {found['bob']}") == "bob"
     for wrong in (None, "", "Bearer", "Bearer ", "Basic abc", f"Bearer {found['ann']}x", "Bearer \udce4", found["ann"]):
         with pytest.raises(Refused) as caught:
             known.who(wrong)
@@ -89,10 +91,11 @@ def test_without_its_key_nobody_comes_in_and_nobody_finds_anothers_work(tmp_path
         ann.close()
         bob, theirs = server.begun(key=found["bob"])
         bob.add_initial_seg_interaction(mask)
-        assert bob.undo() is True and not theirs.any()  # the mask is new to bob's folder
+        assert bob.undo() is True
+        assert not theirs.any()
         assert bob.undo() is False
         bob.close()
-        ann, again = server.begun(key=found["ann"])
+        ann, _again = server.begun(key=found["ann"])
         assert ann.undo() is True
         ann.close()
     assert {place.name for place in (tmp_path / "kept").iterdir()} == {"images", "ann", "bob"}
@@ -102,7 +105,8 @@ def test_pages_in_a_browser_are_refused(server):
     for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"},
                     {"Host": "evil.example:1527"}):  # fmt: skip
         response = server.post("/claim", headers=headers)
-        assert response.status_code == 403 and response.json()["detail"]
+        assert response.status_code == 403
+        assert response.json()["detail"]
     assert not len(server.house.leases)
     assert server.post("/claim", headers={"Host": "localhost:1527"}).status_code == 200
 
@@ -134,14 +138,16 @@ def test_what_is_too_large_is_told_before_it_is_taken(server):
         long = server.post("/add_point_interaction", session, content=b"[" * 200_000)
         assert long.status_code == 413
         session.undo()
-        assert before.any() and not mask.any()
+        assert before.any()
+        assert not mask.any()
 
 
 def test_unknown_addresses_get_a_sentence(server):
     for method, path, status in (("GET", "/nothing", 404), ("DELETE", "/claim", 405), ("GET", "/claim", 405),
                                  ("POST", "/m/other/claim", 404), ("PUT", "/x", 404)):  # fmt: skip
         response = httpx.request(method, server.url + path)
-        assert response.status_code == status and response.json()["detail"]
+        assert response.status_code == status
+        assert response.json()["detail"]
     assert httpx.get(server.url).json()["ok"] is True
 
 

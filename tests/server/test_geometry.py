@@ -42,7 +42,8 @@ def test_what_is_assumed_is_said(server):
     session, _ = server.begun()
     with session:
         volume = server.house.leases.all()[0].desk.image
-        assert np.array_equal(volume.direction, np.eye(3)) and volume.spacing == (1, 1.5, 3)
+        assert np.array_equal(volume.direction, np.eye(3))
+        assert volume.spacing == (1, 1.5, 3)
         assert any("LPS (axial) is assumed" in sentence for sentence in volume.warnings)
 
 
@@ -50,7 +51,9 @@ def test_what_a_client_says_is_taken():
     matrix = rotation(3)
     placing = Placing.of("RAS", "9,9,9")
     volume = placing.volume(image(), {"spacing": [3, 1.5, 1], "direction": matrix.tolist(), "origin": [1, 2, 3]})
-    assert np.allclose(volume.direction, matrix) and volume.spacing == (1, 1.5, 3) and volume.origin == (1, 2, 3)
+    assert np.allclose(volume.direction, matrix)
+    assert volume.spacing == (1, 1.5, 3)
+    assert volume.origin == (1, 2, 3)
     assert not volume.warnings
     like_nnunet = {"spacing": (1.0, 1.5, 3.0), "direction": tuple(matrix.ravel()), "origin": (1.0, 2.0, 3.0)}
     same = placing.volume(image(), {"sitk_stuff": like_nnunet, "spacing": [3, 1.5, 1]})

@@ -118,7 +118,8 @@ def test_a_cleared_segment_begins_anew(server, slicer):
     slicer.clear()
     slicer.click([10, 22, 50])  # it has been counting resets: this is the same segment wherever the click is
     assert len(desk_of(server).session.objects) == 2
-    assert slicer.now.any() and not np.array_equal(slicer.now, second)
+    assert slicer.now.any()
+    assert not np.array_equal(slicer.now, second)
 
 
 def test_an_older_segment_is_taken_up_with_its_undo_history(slicer):
@@ -131,14 +132,17 @@ def test_an_older_segment_is_taken_up_with_its_undo_history(slicer):
     other = slicer.now.copy()
     slicer.select("Segment_1")
     slicer._synchronise()
-    assert slicer.undo() and np.array_equal(slicer.now, before)
-    assert slicer.undo() and slicer.undo()
+    assert slicer.undo()
+    assert np.array_equal(slicer.now, before)
+    assert slicer.undo()
+    assert slicer.undo()
     assert not slicer.now.any()
     assert not slicer.undo()
     assert np.array_equal(slicer.segments["Segment_2"], other)
     slicer.select("Segment_2")
     slicer._synchronise()
-    assert slicer.undo() and not slicer.now.any()
+    assert slicer.undo()
+    assert not slicer.now.any()
 
 
 def test_what_a_hand_has_drawn_in_the_client_is_gone_on_from_and_not_undone(server, slicer):
@@ -168,7 +172,8 @@ def test_a_drawn_segment_that_shares_voxels_stays_as_drawn(slicer):
     slicer._synchronise()
     assert np.array_equal(slicer.mask, slicer.now)
     slicer.click([10, 42, 15])
-    assert slicer.now[10, 42, 15] and slicer.now[10, 22, 28]
+    assert slicer.now[10, 42, 15]
+    assert slicer.now[10, 22, 28]
 
 
 def test_clients_that_reset_once_begin_another_object_or_the_same(server):
@@ -179,7 +184,8 @@ def test_clients_that_reset_once_begin_another_object_or_the_same(server):
         session.reset_interactions()
         assert session.undo() is False
         session.add_point_interaction(B, True)
-        assert mask.any() and not (mask & first).any()
+        assert mask.any()
+        assert not (mask & first).any()
         session.reset_interactions()
         session.add_point_interaction(B, True)  # inside the last one: it was cleared
         assert len(desk_of(server).session.objects) == 2

@@ -51,7 +51,8 @@ def click(server, place, positive=True, path="/add_point_interaction"):
 
 def mask_of(response):
     """As the extension unpacks it: the client library has inflated the body, for it is said to be gzipped."""
-    assert response.status_code == 200 and response.headers["content-encoding"] == "gzip"
+    assert response.status_code == 200
+    assert response.headers["content-encoding"] == "gzip"
     bits = np.unpackbits(np.frombuffer(response.content, np.uint8))
     assert len(response.content) == (np.prod(SHAPE) + 7) // 8
     return bits[: np.prod(SHAPE)].reshape(SHAPE)
@@ -100,10 +101,12 @@ def test_segments_are_gone_on_from_and_new_ones_leave_the_others_alone(server):
     first = mask_of(click(server, [10, 22, 15]))
     upload_segment(server, np.zeros(SHAPE, np.uint8))
     second = mask_of(click(server, [10, 22, 44]))
-    assert second.any() and not (second & first).any()
+    assert second.any()
+    assert not (second & first).any()
     upload_segment(server, first)
     again = mask_of(click(server, [10, 22, 18]))
-    assert (again & first).sum() == first.sum() and not (again & second).any()
+    assert (again & first).sum() == first.sum()
+    assert not (again & second).any()
     upload_segment(server, np.zeros(SHAPE, np.uint8))
     assert np.array_equal(mask_of(click(server, [10, 22, 18])), own(server, Point((18, 22, 10))) & ~second)
 
@@ -111,7 +114,8 @@ def test_segments_are_gone_on_from_and_new_ones_leave_the_others_alone(server):
 def test_without_an_image_the_extension_is_told_to_send_it(server):
     for response in (click(server, [1, 2, 3]), upload_segment(server, np.zeros(SHAPE, np.uint8))):
         assert response.status_code == 200
-        assert response.json()["status"] == "error" and "No image uploaded" in response.json()["message"]
+        assert response.json()["status"] == "error"
+        assert "No image uploaded" in response.json()["message"]
 
 
 def test_an_expired_session_is_sent_again_and_goes_on(tmp_path):
@@ -167,7 +171,8 @@ def test_both_generations_on_one_port(server):
     session, mask = server.begun()
     with session:
         session.add_point_interaction([10, 22, 44], True)
-        assert mask[10, 22, 44] and not mask[10, 22, 2]
+        assert mask[10, 22, 44]
+        assert not mask[10, 22, 2]
     assert np.array_equal(mask_of(click(server, [10, 22, 15])) & old, old)
 
 

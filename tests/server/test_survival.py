@@ -39,13 +39,15 @@ def undone(session, mask, states):
 def test_an_idle_lease_ends_frees_its_memory_and_is_found_again(tmp_path):
     with running(tmp_path / "kept", idle=0.6) as server:
         session, mask, states = clicked(server)
-        assert server.house.room.used > 0 and server.house.served[0].embedded_bytes > 0
+        assert server.house.room.used > 0
+        assert server.house.served[0].embedded_bytes > 0
         deadline = time.monotonic() + 20
         while len(server.house.leases) and time.monotonic() < deadline:
             time.sleep(0.05)
         while server.house.room.used and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert server.house.room.used == 0 and server.house.served[0].embedded_bytes == 0
+        assert server.house.room.used == 0
+        assert server.house.served[0].embedded_bytes == 0
         with pytest.raises(SessionExpiredError):
             session.undo()
         server.house.leases.idle = 600
@@ -155,7 +157,8 @@ def test_the_record_says_what_was_assumed_and_replays(tmp_path):
     record = next((tmp_path / "kept").rglob("*.sammed3d.json"))
     text = record.read_text()
     assert "LPS (axial) is assumed" in text
-    assert '"space": "array"' in text and '"space": "cube"' in text
+    assert '"space": "array"' in text
+    assert '"space": "cube"' in text
     kept = next((tmp_path / "kept" / "images").glob("*.mha"))
     volume = Volume.read(kept)
     assert all(item.same for item in replay(record, volume=volume, model=model_of(BallNetwork())))
@@ -204,13 +207,15 @@ def test_a_killed_server_is_started_again_and_goes_on(tmp_path):
             session.undo()
         session, mask = begun()
         session.add_initial_seg_interaction(last)
-        assert session.undo() is True and np.array_equal(mask, first)
+        assert session.undo() is True
+        assert np.array_equal(mask, first)
         session.close()
     records = list((tmp_path / "kept").rglob("*.sammed3d.json"))
     assert len(records) == 1
     assert main(["replay", str(records[0])]) == 0
     kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
-    assert len(kept) == 2 and all(path.stat().st_mode & 0o077 == 0 for path in kept)
+    assert len(kept) == 2
+    assert all(path.stat().st_mode & 0o077 == 0 for path in kept)
 
 
 def _wait(url, lines):

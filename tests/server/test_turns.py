@@ -78,7 +78,8 @@ def test_places_are_kept_for_those_who_have_waited_longest():
     for waiter, place in (("b", 1), ("c", 2), ("b", 1)):
         with pytest.raises(Refused, match=f"number {place} in the queue") as caught:
             leases.claim(_Desk(), waiter)
-        assert caught.value.status == 503 and caught.value.headers["X-Queue-Place"] == str(place)
+        assert caught.value.status == 503
+        assert caught.value.headers["X-Queue-Place"] == str(place)
     leases.release(first.token)
     with pytest.raises(Refused):
         leases.claim(_Desk(), "c")

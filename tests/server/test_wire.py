@@ -27,7 +27,9 @@ def test_what_the_client_packs_is_announced_and_unpacked(dtype):
     array = ARRAY.astype(dtype)
     body = bytearray(pack_array(array))
     found = announced(body)
-    assert found is not None and found.shape == array.shape and found.nbytes == array.nbytes
+    assert found is not None
+    assert found.shape == array.shape
+    assert found.nbytes == array.nbytes
     assert announced(body[: found.offset - 1]) is None
     assert np.array_equal(unpacked(body), array)
 
@@ -75,7 +77,8 @@ def test_differences_bring_a_copy_up_to_date(data):
     copy = masks[0].full
     box, body = difference(*masks)
     if box is None:
-        assert masks[0] == masks[1] and not body
+        assert masks[0] == masks[1]
+        assert not body
     else:
         copy[tuple(slice(*ends) for ends in box)] = unpack_array(body)
     assert np.array_equal(copy, masks[1].full)

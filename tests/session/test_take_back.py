@@ -18,7 +18,9 @@ def test_the_last_step_is_undone():
     assert session.take_back() is None
     session.click((4, 4, 4))
     assert session.take_back() == "click 1 of object 1"
-    assert not session.steps and session.can_redo and not session.mask.any()
+    assert not session.steps
+    assert session.can_redo
+    assert not session.mask.any()
 
 
 def test_an_earlier_one_is_taken_back_by_a_step_that_can_be_undone():
@@ -32,13 +34,16 @@ def test_an_earlier_one_is_taken_back_by_a_step_that_can_be_undone():
     other = session.mask
     session.select("object 1")
     assert session.take_back() == "click 2 of object 1"
-    assert np.array_equal(session.mask, first) and len(session.prompts) == 1
+    assert np.array_equal(session.mask, first)
+    assert len(session.prompts) == 1
     assert session.take_back() == "click 1 of object 1"
-    assert not session.mask.any() and session.take_back() is None
+    assert not session.mask.any()
+    assert session.take_back() is None
     assert session.undo_name == "take back click 1 of object 1"
     session.undo()
     session.undo()
-    assert np.array_equal(session.mask, both) and len(session.prompts) == 2
+    assert np.array_equal(session.mask, both)
+    assert len(session.prompts) == 2
     session.select("other")
     assert np.array_equal(session.mask, other)
 
@@ -52,11 +57,14 @@ def test_a_mask_that_an_object_had_is_returned_to():
     session.click((22, 18, 14))
     other = session.current.local
     assert session.return_to(first)
-    assert session.current.name == "object 1" and session.current.local == first
-    assert session.return_to(other) and session.current.name == "other"
+    assert session.current.name == "object 1"
+    assert session.current.local == first
+    assert session.return_to(other)
+    assert session.current.name == "other"
     steps = len(session.steps)
     assert not session.return_to(first ^ other)
-    assert len(session.steps) == steps and session.current.name == "other"
+    assert len(session.steps) == steps
+    assert session.current.name == "other"
 
 
 @given(
