@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
-from sammed3d_nb.commands import agree, export, launch, replay, segment
+from sammed3d_nb.commands import agree, export, launch, replay, segment, serve
 from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, add_source, number, port
 from sammed3d_nb.commands.spread import add_spread, each_of
 from sammed3d_nb.errors import UserError
@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     replay.add_to(commands)
     export.add_to(commands)
     agree.add_to(commands)
+    serve.add_to(commands)
 
     evaluate = commands.add_parser("evaluate", help="simulate clicks on labelled cases", description=_evaluate.__doc__)
     evaluate.add_argument(
@@ -160,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     add_source(doctor, "to try; default: the shipped one")
     doctor.add_argument("--port", type=port, default=launch.APP_PORT, help="port of the app (default %(default)s)")
     doctor.add_argument("--output", type=Path, metavar="FOLDER", help="the app's folder of masks (default: here)")
+    doctor.add_argument("--server", metavar="URL", help="try a server of the nnInteractive protocol, any, instead")
     doctor.set_defaults(run=_doctor)
 
     bench = commands.add_parser("bench", help="measure speed on this machine", description=_bench.__doc__)
@@ -238,11 +240,18 @@ def _models_inspect(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work."""
-    from sammed3d_nb.commands.doctor import FAIL, examine
+    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work.
+
+    With --server, try that server instead; its key is taken from NN_INTERACTIVE_API_KEY.
+    """
+    from sammed3d_nb.commands.doctor import FAIL, check_server, examine
 
     failed = False
-    for check in examine(model=options.model, api_key=options.api_key_file, port=options.port, output=options.output):
+    if options.server is not None:
+        checks = check_server(options.server)
+    else:
+        checks = examine(model=options.model, api_key=options.api_key_file, port=options.port, output=options.output)
+    for check in checks:
         print(check, flush=True)
         failed = failed or check.status == FAIL
     return 1 if failed else 0

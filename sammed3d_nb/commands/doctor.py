@@ -122,6 +122,17 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def check_server(url: str) -> Iterator[Check]:
+    """Whether a server of the nnInteractive protocol, ours or any other, keeps it; its key is in the environment."""
+    from sammed3d_nb.server.extra import check_installed
+
+    check_installed()
+    from sammed3d_nb.server.conformance import examine
+
+    for finding in examine(url, os.environ.get("NN_INTERACTIVE_API_KEY")):
+        yield Check(finding.status, finding.what, finding.found)
+
+
 def check_python() -> Iterator[Check]:
     """The interpreter and the system."""
     version = platform.python_version()

@@ -7,6 +7,7 @@ refused with one sentence, and what is usable but odd (a tilted gantry, disagree
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -121,6 +122,7 @@ class Volume:
         *,
         name: str = "array",
         modality: str = "",
+        warnings: Sequence[str] = (),
     ) -> Volume:
         """Make a volume of an array (copied).
 
@@ -131,6 +133,7 @@ class Volume:
             origin: LPS mm of the centre of voxel (0, 0, 0).
             name: What to call it.
             modality: "CT", "MR" or "".
+            warnings: Sentences about it that the user should see.
 
         Raises:
             VolumeError: Wrong shape, type or geometry, or values that are not finite.
@@ -150,7 +153,13 @@ class Volume:
         image.SetSpacing([float(s) for s in spacing])
         image.SetOrigin([float(o) for o in origin])
         image.SetDirection([float(d) for d in np.ravel(axes)])
-        return cls(image, name=name, modality=modality)
+        return cls(image, name=name, modality=modality, warnings=tuple(warnings))
+
+    def kept_at(self, path: Path) -> Volume:
+        """The same volume, of which `path` is the file."""
+        same = copy.copy(self)  # what has been computed of it goes along
+        object.__setattr__(same, "path", path)
+        return same
 
     @cached_property
     def array(self) -> npt.NDArray[Any]:

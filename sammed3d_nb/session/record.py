@@ -227,6 +227,7 @@ def _of_volume(volume: Volume, bare: bool = False) -> dict[str, Any]:
         "series": None if bare else volume.series,
         "geometry": volume.geometry,
         "straighten": volume.slices is not None,
+        "remarks": volume.warnings,
         "fingerprint": volume.fingerprint,
         "size": volume.size,
         "spacing": volume.spacing,
