@@ -65,7 +65,7 @@ $(VENV)/.app: $(VENV)/.venv $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.app $(SOURCES)
-	$(PIP) --editable ".[test,slicer]"
+	$(PIP) --editable ".[test]"
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade --target $(VENV)/clients/oldest nninteractive-client==2.5.1
 	touch $@
 
