@@ -226,6 +226,6 @@ class Screen:
         return self.pixels(view)
 
     def tinted(self, view: str) -> int:
-        """How many pixels of a view are red, as the first object is."""
-        red, green, blue = (self.settled_pixels(view)[:, :, channel].astype(int) for channel in range(3))
-        return int(((red > green + 40) & (red > blue + 20)).sum())
+        """How many pixels of a view are blue, as the first object is."""
+        red, _, blue, _ = np.moveaxis(self.settled_pixels(view).astype(int), 2, 0)
+        return int((blue > red + 30).sum())
