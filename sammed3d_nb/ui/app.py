@@ -87,6 +87,7 @@ class App:
         self.preview = Preview(stage)
         self.jump = Jump(stage, self.views, self.page)
         self.help = Help(stage, self.jump.close)
+        self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
             Navigation(self.views),
             self.cases,
@@ -101,7 +102,7 @@ class App:
             self.jump,
             Files(stage, self.page, self.output),
             self.help,
-            Place(stage, self.page, self.views, self.display, self.cases),
+            self.place,
             Masks(self.views),
         )
         stage.take(*tools)

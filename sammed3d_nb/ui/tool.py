@@ -31,8 +31,7 @@ class Tool:
         """Show the present state of the session on the screen, None before there is one. The app's lock is held."""
 
     def acted(self) -> None:
-        """One of the actions of `shortcuts` was asked for; what lies under the mouse may be another thing now. The
-        app's lock is held."""
+        """One of the actions of `shortcuts` was asked for: another voxel may be under the mouse. The lock is held."""
 
     def settle(self, session: Session | None) -> None:
         """Do what takes longer than drawing, after `refresh`, without the app's lock."""
