@@ -1,18 +1,23 @@
 // What ipywidgets leaves out for keyboards and screen readers: names, states, and the focus.
 
+const PLANES = ["axial", "coronal", "sagittal"];
+
+function planeOf(element) {
+  const view = element.closest(".snb-view");
+  return PLANES.find((name) => view?.classList.contains(`snb-${name}`));
+}
+
 const NAMED = [
   // [what, its name from where]
   [".widget-dropdown select", (at) => at.closest("[title]")?.title],
   [".widget-text input, .widget-inline-hbox input", (at) => at.closest("[title]")?.title ?? at.placeholder],
   [".noUi-handle", (at) => {
-    const view = at.closest(".snb-view");
-    const plane = ["axial", "coronal", "sagittal"].find((name) => view?.classList.contains(`snb-${name}`));
+    const plane = planeOf(at);
     return plane ? `Slice of the ${plane} view` : at.closest("[title]")?.title;
   }],
-  [".snb-view canvas:last-of-type", (at) => {
-    const view = at.closest(".snb-view");
-    const plane = ["axial", "coronal", "sagittal"].find((name) => view.classList.contains(`snb-${name}`));
-    return `The ${plane} slice`;
+  [".snb-view canvas:last-of-type, .jupyter-matplotlib-canvas-div", (at) => {
+    const plane = planeOf(at);
+    return plane ? `The ${plane} slice` : "The masks in 3D";
   }],
 ];
 

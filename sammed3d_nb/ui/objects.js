@@ -106,7 +106,7 @@ function render({ model, el }) {
     });
     if (current) {
       // by hand: scrollIntoView would scroll the notebook too
-      const above = current.offsetTop - el.offsetTop;
+      const above = current.offsetTop;
       if (above < el.scrollTop) el.scrollTop = above;
       const below = above + current.offsetHeight - el.clientHeight;
       if (below > el.scrollTop) el.scrollTop = below;

@@ -39,9 +39,12 @@ def dashboard(serve, phantom_file: Path, small_model: str):
     return serve(phantom_file, model=small_model)
 
 
-def kernels(server) -> list[psutil.Process]:
+def kernel_of(screen: Screen, server) -> psutil.Process:
+    """The process behind a page."""
+    script = "JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId"
+    ident = screen.page.evaluate(script)
     children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if "ipykernel_launcher" in " ".join(child.cmdline())]
+    return next(child for child in children if ident in " ".join(child.cmdline()))
 
 
 def click(screen: Screen, right: int = 0) -> None:
@@ -65,7 +68,7 @@ def test_a_killed_kernel_is_told_with_what_is_safe_and_the_way_back(dashboard, o
     screen = open_page(dashboard.page())
     click(screen)
     before = screen.picture()[200:, :1100].astype(int)
-    (kernel,) = kernels(dashboard)
+    kernel = kernel_of(screen, dashboard)
     kernel.kill()
     text = wait_for_banner(screen, "gone")
     assert "The kernel of this page has ended." in text
@@ -138,7 +141,7 @@ def test_clicks_that_got_lost_on_the_way_are_told(dashboard, open_page) -> None:
 
 def test_a_silent_kernel_is_told_and_its_return_too(dashboard, open_page) -> None:
     screen = open_page(dashboard.page())
-    (kernel,) = kernels(dashboard)
+    kernel = kernel_of(screen, dashboard)
     os.kill(kernel.pid, signal.SIGSTOP)
     try:
         assert "No answer from the kernel." in wait_for_banner(screen, "silent")
@@ -212,9 +215,8 @@ def test_a_click_before_there_is_an_image_is_answered(chromium, serve, phantom_f
     screen.wait_for_status("Opening")
     screen.page.mouse.click(300, 400)
     assert "that click was not taken" in screen.wait_for_status("There is no image yet")
+    kernel_of(screen, server).kill()  # it would wait for ever
     context.close()
-    (kernel,) = kernels(server)
-    kernel.kill()
 
 
 def test_the_value_under_the_mouse_follows_the_keys(dashboard, open_page) -> None:

@@ -135,9 +135,7 @@ def test_a_page_on_another_screen_resets_the_pixel_ratio(app) -> None:
     assert app.chain._hovered.trace["voxel"].point == voxel
 
 
-@pytest.mark.parametrize(
-    ("device", "idle", "encodes"), [("cpu", 0.9, True), ("cpu", 0.3, False), ("cuda", 0.3, True)]
-)
+@pytest.mark.parametrize(("device", "idle", "encodes"), [("cpu", 0.9, True), ("cpu", 0.3, False), ("cuda", 0.3, True)])
 def test_a_resting_mouse_encodes_ahead_on_a_cpu_only_if_it_is_idle(app, monkeypatch, device, idle, encodes) -> None:
     app.under_cursor.resting.join()  # the middle of the volume
     app.wait()
