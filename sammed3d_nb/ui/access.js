@@ -13,7 +13,7 @@ const NAMED = [
   [".widget-text input, .widget-inline-hbox input", (at) => at.closest("[title]")?.title ?? at.placeholder],
   [".noUi-handle", (at) => {
     const plane = planeOf(at);
-    return plane ? `Slice of the ${plane} view` : at.closest("[title]")?.title;
+    return plane ? `Slice of the ${plane} view` : at.closest(".widget-slider")?.querySelector(".widget-label")?.textContent;
   }],
   [".snb-view canvas:last-of-type, .jupyter-matplotlib-canvas-div", (at) => {
     const plane = planeOf(at);

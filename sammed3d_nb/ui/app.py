@@ -108,7 +108,7 @@ class App:
         stage.take(*tools)
         frame = Frame(self.page, self.views, self.status, tools)
         self.widget, self._frame = frame.widget, frame
-        self.page.observe(stage.guarded(lambda change: frame.arrange(*change["new"])), names="size")
+        self.page.observe(stage.guarded(partial(_resized, frame, self.place)), names="size")
         self.arrange(1280, 780)
         end = partial(_end, stage, frame, wait=False)
         self.page.on_left = end
@@ -172,6 +172,11 @@ class App:
         if self._ending.detach():
             let_go(self)
             _end(self.stage, self._frame, wait=True)
+
+
+def _resized(frame: Frame, place: Place, change: dict[str, Any]) -> None:
+    frame.arrange(*change["new"])
+    place.resized()
 
 
 def _end(stage: Stage, frame: Frame, *, wait: bool) -> None:

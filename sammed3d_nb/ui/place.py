@@ -1,5 +1,6 @@
 """Where the user was in a volume: slices, zoom, window and switches. The browser keeps it, so that it outlives us."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -17,6 +18,8 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.view import SliceView
 
+_SETTLING = 3.0  # seconds in which a new page may still change its size, as when its bar wraps
+
 
 class Place(Tool):
     """Tells the page where the user is and which case is on the screen, and goes back there when the page comes again.
@@ -32,12 +35,14 @@ class Place(Tool):
     def __init__(self, stage: Stage, page: Page, views: OrthoViews, display: DisplayPanel, cases: Cases) -> None:
         self._stage, self._page, self._views, self._display, self._cases = stage, page, views, display, cases
         self._known = False  # whether the page has told what it keeps; before, that would be written over
+        self._looks: dict[str, Any] = {}
+        self._until = 0.0
         page.where = self._where
         page.on_place = stage.guarded(self._go_back)
 
     def show(self, session: Session) -> None:
         """Ask the page where the user was in another volume."""
-        self._known = False
+        self._known, self._looks = False, {}
         volume = session.volume
         told = f"{volume.name} {volume.size} {volume.spacing} {volume.origin}"  # its name is nobody's business there
         self._page.case = -1 if self._cases.shown is None else self._cases.shown
@@ -59,6 +64,13 @@ class Place(Tool):
         """Let go of the views."""
         self._page.where = lambda: None
         self._page.on_place = lambda key, place: None
+
+    def resized(self) -> None:
+        """The page has another size: one that comes again is still finding its own."""
+        with self._stage.lock:
+            if time.monotonic() < self._until:
+                self._look_again()
+                self._views.redraw()
 
     def _where(self) -> dict[str, Any] | None:
         with self._stage.lock:
@@ -92,21 +104,34 @@ class Place(Tool):
         if place["large"] in PLANES and place["large"] != self._views.large:
             self._views.enlarge(place["large"])
         self._views.move_to(cross)
-        for name, look in place["looks"].items():
-            if look is not None:
-                column, row, scale = (float(n) for n in look)
-                if all(map(isfinite, (column, row, scale))) and scale > 0:
-                    self._views.views[name].look(Region((column, row), scale))
+        self._looks, self._until = dict(place["looks"]), time.monotonic() + _SETTLING
+        self._look_again()
         for field, value in place["display"].items():
             known = getattr(self._views.display, field)
             if type(known)(value) != known:
                 self._display.set(field, type(known)(value))
         self._display.set_window(Window(level, width))  # draws everything
 
+    def _look_again(self) -> None:
+        """Show the parts of the slices that were shown; again when the page is still finding its size."""
+        for name, look in self._looks.items():
+            view = self._views.views[name]
+            whole = _whole(view)
+            if look is not None and whole is not None:
+                column, row, zoom = (float(n) for n in look)
+                if all(map(isfinite, (column, row, zoom))) and zoom > 0:
+                    view.look(Region((column, row), zoom * whole.scale))
+
+
+def _whole(view: SliceView) -> Region | None:
+    """What a view shows of a whole slice; None without one."""
+    plane = view.plane
+    return None if plane is None else Region.whole(plane.shape, plane.spacing, view.canvas.shown_size)
+
 
 def _look(view: SliceView) -> list[float] | None:
-    """The part of a slice that a view shows: centre and scale; None for a whole one."""
-    plane, region = view.plane, view.region
-    if plane is None or region == Region.whole(plane.shape, plane.spacing, view.canvas.shown_size):
+    """The part of a slice that a view shows: centre, and how much larger than a whole one; None for a whole one."""
+    whole = _whole(view)
+    if whole is None or view.region == whole:
         return None
-    return [*region.centre, region.scale]
+    return [float(n) for n in (*view.region.centre, view.region.scale / whole.scale)]

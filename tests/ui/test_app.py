@@ -197,7 +197,7 @@ def test_the_page_is_told_what_is_safe_and_hostile_places_change_nothing(app) ->
     sent = []
     app.page._message(app.page, {"type": "ping", "page": 7, "sent": 0}, [])
     assert sent[0]["place"][0] == key
-    assert sent[0]["place"][1]["looks"]["axial"] == [3, 4, 5]
+    assert sent[0]["place"][1]["looks"]["axial"] == pytest.approx([3, 4, 5])
 
 
 def test_closing_releases_widgets_figures_and_thread() -> None:
