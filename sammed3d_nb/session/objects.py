@@ -15,10 +15,9 @@ from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.segmenters.segmenter import Options
 from sammed3d_nb.session.edits import Edit
+from sammed3d_nb.session.palette import COLOURS
 from sammed3d_nb.spaces import Trace
 
-COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4")
-"""Colours of objects in the order they are made; well apart from each other and from grey."""
 LONGEST_NAME = 200
 
 

@@ -21,6 +21,7 @@ from sammed3d_nb.ui.frame import Frame
 from sammed3d_nb.ui.growth import Growth
 from sammed3d_nb.ui.help import Help
 from sammed3d_nb.ui.history_tool import HistoryTool
+from sammed3d_nb.ui.jump import Jump
 from sammed3d_nb.ui.lifetime import let_go, live
 from sammed3d_nb.ui.masks import Masks
 from sammed3d_nb.ui.models import Models
@@ -28,6 +29,7 @@ from sammed3d_nb.ui.navigation import Navigation
 from sammed3d_nb.ui.objects_panel import ObjectsPanel
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
+from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.records import open_volume
@@ -86,7 +88,9 @@ class App:
         self.history = HistoryTool(stage)
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage)
-        self.help = Help(stage)
+        self.jump = Jump(stage, self.views, self.page)
+        self.help = Help(stage, self.jump.close)
+        self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
             Navigation(self.views),
             self.cases,
@@ -98,14 +102,16 @@ class App:
             self.growth,
             self.under_cursor,
             self.preview,
+            self.jump,
             Files(stage, self.page, self.output),
             self.help,
+            self.place,
             Masks(self.views),
         )
         stage.take(*tools)
         frame = Frame(self.page, self.views, self.status, tools)
         self.widget, self._frame = frame.widget, frame
-        self.page.observe(stage.guarded(lambda change: frame.arrange(*change["new"])), names="size")
+        self.page.observe(stage.guarded(partial(_resized, frame, self.place)), names="size")
         self.arrange(1280, 780)
         end = partial(_end, stage, frame, wait=False)
         self.page.on_left = end
@@ -169,6 +175,11 @@ class App:
         if self._ending.detach():
             let_go(self)
             _end(self.stage, self._frame, wait=True)
+
+
+def _resized(frame: Frame, place: Place, change: dict[str, Any]) -> None:
+    frame.arrange(*change["new"])
+    place.resized()
 
 
 def _end(stage: Stage, frame: Frame, *, wait: bool) -> None:

@@ -13,8 +13,8 @@ def greeting(session: Session) -> str:
     return f"{volume.name}: {size} voxels. Click on an organ."
 
 
-def summary(session: Session) -> str:
-    """The state of the current object in one line."""
+def summary(session: Session, seconds: float | None = None) -> str:
+    """The state of the current object in one line; `seconds` is how long the user waited for it, if that is known."""
     item, result = session.current, session.result
     if item.said is None:
         return f"{item.name}: no clicks yet."
@@ -26,10 +26,9 @@ def summary(session: Session) -> str:
         return text + "."
     if result.quality is not None:
         text += f", predicted quality {result.quality:.2f}"
-    if not result.seconds:  # resumed: nothing was computed
+    if seconds is None:
         return text + "."
-    reused = " (embedding reused)" if result.embedding_reused else ""
-    return f"{text}, {sum(result.seconds.values()):.2f} s{reused}."
+    return f"{text}, {seconds:.2f} s."
 
 
 def _counted(number: int, what: str) -> str:

@@ -1,13 +1,10 @@
 """What else a page must do: show errors in one sentence, notice a silent kernel, and work in JupyterLab."""
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from screen import Geometry, Screen
+from screen import TIMEOUT, Geometry, Screen
 
 from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
 
@@ -105,20 +102,6 @@ def test_the_wheel_scrolls_and_the_pointer_reads_the_slice_shown(screen: Screen,
         voxel[normal] += int(moved)
 
 
-def test_a_silent_kernel_is_noticed_and_so_is_its_return(screen: Screen, dashboard) -> None:
-    before = set(psutil.Process(dashboard.process.pid).children(recursive=True))
-    screen.page.goto(dashboard.page())
-    screen.wait_for_status("Click on an organ")
-    screen.settle()
-    kernel = (set(psutil.Process(dashboard.process.pid).children(recursive=True)) - before).pop()
-    os.kill(kernel.pid, signal.SIGSTOP)
-    try:
-        screen.page.wait_for_selector(".snb-lost-banner", state="visible", timeout=30_000)
-    finally:
-        os.kill(kernel.pid, signal.SIGCONT)
-    screen.page.wait_for_selector(".snb-lost-banner", state="hidden", timeout=30_000)
-
-
 def test_a_reloaded_page_goes_on_where_it_was(screen: Screen, dashboard) -> None:
     screen.page.goto(dashboard.page())
     screen.wait_for_status("Click on an organ")
@@ -138,6 +121,19 @@ def test_a_reloaded_page_goes_on_where_it_was(screen: Screen, dashboard) -> None
 @pytest.fixture(scope="module")
 def lab(serve_lab):
     return serve_lab()
+
+
+@pytest.mark.parametrize("name", ["coordinates", "evaluate", "segment", "dashboard"])
+def test_no_notebook_is_changed_by_being_opened(chromium, lab, name: str) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    page.goto(lab.url + f"lab/tree/{name}.ipynb?token=test&reset")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+    page.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')")
+    page.wait_for_timeout(2000)
+    assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0
+    context.close()
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
