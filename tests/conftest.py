@@ -12,13 +12,26 @@ settings.load_profile("ci")
 
 @pytest.fixture
 def app(tmp_path) -> Iterator:
-    """The app on `ui_page.ball_volume`."""
+    """The app on `ui_page.ball_volume`, drawn by matplotlib in the kernel: its frames can be looked at here."""
     from support import BallNetwork, model_of
     from ui_page import ball_volume
 
     import sammed3d_nb as snb
 
-    app = snb.App(ball_volume(), model_of(BallNetwork()), output=tmp_path)
+    app = snb.App(ball_volume(), model_of(BallNetwork()), output=tmp_path, renderer="ipympl")
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def page_app(tmp_path) -> Iterator:
+    """The same, drawn by the page."""
+    from support import BallNetwork, model_of
+    from ui_page import ball_volume
+
+    import sammed3d_nb as snb
+
+    app = snb.App(ball_volume(), model_of(BallNetwork()), output=tmp_path, renderer="page")
     yield app
     app.close()
 

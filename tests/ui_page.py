@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -31,11 +32,12 @@ def ask(app: snb.App, do: str, number: int, value: object = None) -> None:
 
 
 class Browser:
-    """One view's canvas as a page shows it: sends what ipympl's page sends, keeps the frames that arrive."""
+    """One view's ipympl canvas as a page shows it: sends what ipympl's page sends, keeps the frames that arrive."""
 
     def __init__(self, app: snb.App, view: str, ratio: float = 1) -> None:
         self.app, self.view, self.ratio = app, app.views.views[view], ratio
-        self.canvas = self.view.canvas
+        self.picture_of = app.views.renderer.pictures[view]
+        self.canvas = self.picture_of.canvas
         self.frames: list[bytes] = []
         self.sent: list[dict] = []
         self.canvas.send = self._receive
@@ -72,6 +74,7 @@ class Browser:
     def click(self, voxel, offset=(0.0, 0.0), **fields) -> None:
         x, y = self.view.canvas_of(voxel)
         self.mouse("button_press", x + offset[0], y + offset[1], **fields)
+        self.mouse("button_release", x + offset[0], y + offset[1], **fields)
         self.app.wait()
 
     def picture(self) -> np.ndarray:
@@ -79,3 +82,86 @@ class Browser:
         self.tell("refresh")
         self.tell("draw")
         return np.asarray(Image.open(io.BytesIO(self.frames[-1])).convert("RGB"))
+
+
+class Tab:
+    """A page that draws by itself, without the drawing: sends what `views.js` sends, keeps what arrives."""
+
+    def __init__(self, app: snb.App, name: str = "tab") -> None:
+        self.app, self.name, self.views = app, name, app.views.views
+        self.widget = app.views.renderer.widget
+        self.got: list[tuple[dict, list[bytes]]] = []
+        before = self.widget.send
+
+        def send(content: dict, buffers=None) -> None:
+            if content.get("page", name) == name and content.get("origin") != name:
+                self.got.append((json.loads(json.dumps(content)), list(buffers or [])))
+            before(content, buffers)
+
+        self.widget.send = send
+        self.presses = 0
+        self.tell(type="hello")
+        self.generation = self.got[-1][0]["generation"]
+
+    def tell(self, **content) -> None:
+        content = {"page": self.name, "generation": getattr(self, "generation", 0), "n": 1, "kind": "state", **content}
+        self.app.views.renderer._message(self.widget, json.loads(json.dumps(content)), [])
+
+    def at(self, view: str, voxel, offset=(0.0, 0.0), ratio: float = 1) -> dict:
+        """A position near a voxel's centre, with the transform of a page that shows what the kernel knows."""
+        shown = self.views[view]
+        x, y = np.add(shown.canvas_of(voxel), offset) * ratio
+        matrix = (shown.to_plane.affine[:2, [0, 1, 3]] / (ratio, ratio, 1)).tolist()
+        return {"plane": view, "canvas": [x, y, voxel[shown.plane.axes[2]]], "matrix": matrix}
+
+    def hover(self, view: str, voxel, **fields) -> None:
+        self.tell(**{"type": "hover", "kind": "hover", "modifiers": [], **self.at(view, voxel), **fields})
+
+    def click(self, view: str, voxel, **fields) -> None:
+        self.presses += 1
+        base = {"type": "press", "kind": "press", "n": self.presses, "left": True, "button": 0, "modifiers": []}
+        self.tell(**{**base, "state": None, **self.at(view, voxel), **fields})
+        self.app.wait()
+
+    def ask(self, view: str, index: int, what: int = 3) -> tuple[dict, list[bytes]]:
+        """A slice: what there is to know of it, its bytes and those of its masks."""
+        self.tell(type="want", list=[[view, index, what]])
+        content, buffers = self.got[-1]
+        (found,) = content["slices"]
+        return found, buffers[found["at"] : found["at"] + 2]
+
+    def last(self, field: str):
+        """What the page was told last of something."""
+        return next(content[field] for content, _ in reversed(self.got) if field in content)
+
+
+def unpacked(head: dict, data: bytes) -> np.ndarray:
+    """A slice as `codec.js` restores it, by the definition and not in a hurry."""
+    rows, columns, width = head["rows"], head["columns"], head["width"]
+    planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(width, -1, rows, columns).astype(np.int64)
+    coded = sum(plane << (8 * place) for place, plane in enumerate(planes))
+    words = []
+    for missed in (coded >> 1) ^ -(coded & 1):
+        word = np.zeros((rows, columns), np.int64)
+        for row, column in np.ndindex(rows, columns):
+            left = int(word[row, column - 1]) if column else 0
+            up = int(word[row - 1, column]) if row else 0
+            corner = int(word[row - 1, column - 1]) if row and column else 0
+            guess = sorted((left, up, left + up - corner))[1] if row and column else left if column else up
+            word[row, column] = (guess + int(missed[row, column]) + 2**31) % 2**32 - 2**31
+        words.append(word.astype(np.int32))
+    if head["type"] == "float32":
+        return np.where(words[0] < 0, words[0] ^ 0x7FFFFFFF, words[0]).astype(np.int32).view(np.float32)
+    if head["type"] == "float64":
+        return np.stack([words[1], words[0]], -1).reshape(rows, 2 * columns).view(np.float64)
+    return words[0].astype(head["type"])
+
+
+def mask_of(box: list[int] | None, data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """The only mask of a slice, as `codec.js` restores it."""
+    mask = np.zeros(shape, bool)
+    if box is not None:
+        top, left, rows, columns = box
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(data), np.uint8), count=rows * columns)
+        mask[top : top + rows, left : left + columns] = bits.reshape(rows, columns)
+    return mask

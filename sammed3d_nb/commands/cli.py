@@ -24,6 +24,7 @@ from sammed3d_nb.errors import UserError
 if TYPE_CHECKING:
     pass
 
+RENDERERS = ("page", "ipympl")  # as `ui.orthoviews`, which loads the page's widgets
 FIRST_PROMPTS = ("point", "box", "slice box", "scribble", "lasso")  # as `measure.simulation`, which loads SciPy
 
 
@@ -97,11 +98,13 @@ def parser() -> argparse.ArgumentParser:
     )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
     add_anonymous(app)
+    _add_renderer(app)
     app.set_defaults(run=launch.app)
 
     lab = commands.add_parser("lab", help="open JupyterLab on the notebooks", description=launch.lab.__doc__)
     lab.add_argument("--port", type=port, default=launch.LAB_PORT, help="port on 127.0.0.1 (default %(default)s)")
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
+    _add_renderer(lab)
     lab.set_defaults(run=launch.lab)
 
     segment.add_to(commands)
@@ -169,6 +172,12 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="fewer repetitions")
     bench.set_defaults(run=_bench)
     return top
+
+
+def _add_renderer(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--renderer", choices=RENDERERS, help="what draws the slices: the page (default), or matplotlib in the kernel"
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> int:

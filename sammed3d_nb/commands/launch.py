@@ -51,7 +51,12 @@ def app(options: argparse.Namespace) -> int:
     sample = options.sample or (None if options.paths else "phantom")
     key_file = {} if options.api_key_file is None else _key_file(options.api_key_file)
     environment = launch_environment(
-        options.paths, sample=sample, model=options.model, models=options.models, output=options.output
+        options.paths,
+        sample=sample,
+        model=options.model,
+        models=options.models,
+        output=options.output,
+        renderer=options.renderer,
     )
     if options.anonymous:
         environment[ANONYMOUS] = "1"
@@ -76,7 +81,8 @@ def lab(options: argparse.Namespace) -> int:
     _check_port("lab", options.port, LOOPBACK)
     access = Access(LOOPBACK, options.port, new_token(), page="/lab")
     command = lab_command(port=options.port, open_browser=_opens_browser(options))
-    return _serve("JupyterLab", "jupyterlab", access, command, {})
+    environment = {"SAMMED3D_RENDERER": options.renderer} if options.renderer else {}
+    return _serve("JupyterLab", "jupyterlab", access, command, environment)
 
 
 def _key_file(path: Path) -> dict[str, str]:

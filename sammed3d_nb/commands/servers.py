@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sammed3d_nb.commands.access import LOOPBACK, RUNTIME, TOKEN, is_loopback
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, PATHS, SAMPLE
+from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, PATHS, RENDERER, SAMPLE
 
 _PACKAGE = Path(__file__).parents[1]
 _JUPYTER = _PACKAGE / "ui" / "jupyter"
@@ -35,6 +35,7 @@ def launch_environment(
     model: str | None = None,
     models: str | Path | None = None,
     output: str | Path | None = None,
+    renderer: str | None = None,
 ) -> dict[str, str]:
     """The environment variables that tell a dashboard's kernel what it may open.
 
@@ -44,6 +45,7 @@ def launch_environment(
         model: A model's name or file; the default one when left out.
         models: Folder with more models for the menu.
         output: Folder for saved sessions and masks; the working directory when left out.
+        renderer: What draws the slices, as `App` takes it.
     """
     absolute = [str(Path(path).absolute()) for path in paths]
     found = {
@@ -58,6 +60,8 @@ def launch_environment(
         found[MODEL] = str(Path(model).absolute()) if Path(model).exists() else model
     if models is not None:
         found[MODELS] = str(Path(models).absolute())
+    if renderer is not None:
+        found[RENDERER] = renderer
     return found
 
 

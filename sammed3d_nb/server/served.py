@@ -10,7 +10,7 @@ from typing import Any
 
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
-from sammed3d_nb.segmenters.segmenter import Segmenter
+from sammed3d_nb.segmenters.segmenter import Engine, Segmenter
 from sammed3d_nb.version import __version__
 
 EMBEDDINGS = 1024 * 2**20
@@ -31,13 +31,14 @@ class Served:
         embeddings: Bytes of embeddings to hold.
     """
 
-    def __init__(self, engine: Any, name: str, licence: str = UNKNOWN, *, embeddings: int = EMBEDDINGS) -> None:
+    def __init__(self, engine: Engine, name: str, licence: str = UNKNOWN, *, embeddings: int = EMBEDDINGS) -> None:
         self.engine = engine
         self.name = name
         self.licence = licence
         self._cache = EmbeddingCache(embeddings, least=12)
         self._lock = threading.Lock()
         self.prompts: Mapping[str, str] = engine.prompts
+        self.notes: list[str] = engine.notes
 
     @property
     def spec(self) -> Any:
@@ -53,7 +54,22 @@ class Served:
     @property
     def files(self) -> Any:
         """The files of its weights."""
-        return getattr(self.engine, "files", ())
+        return self.engine.files
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What records and exports tell of it."""
+        return self.engine.about
+
+    @property
+    def described(self) -> str:
+        """It in a few words."""
+        return self.engine.described
+
+    @property
+    def ahead(self) -> bool:
+        """Nobody's mouse rests on a server."""
+        return False
 
     def segmenter(self, volume: Volume) -> Segmenter:
         """A segmenter for a volume; of networks that see cubes, with the embeddings of everybody on that image."""

@@ -1,5 +1,6 @@
 """The app: three linked views and the tools round them."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -27,7 +28,7 @@ from sammed3d_nb.ui.masks import Masks
 from sammed3d_nb.ui.models import Models
 from sammed3d_nb.ui.navigation import Navigation
 from sammed3d_nb.ui.objects_panel import ObjectsPanel
-from sammed3d_nb.ui.orthoviews import OrthoViews
+from sammed3d_nb.ui.orthoviews import PAGE, OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
@@ -35,7 +36,7 @@ from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.records import open_volume
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.under_cursor import UnderCursor
-from sammed3d_nb.ui.worklist import Case
+from sammed3d_nb.ui.worklist import RENDERER, Case
 
 
 class App:
@@ -53,6 +54,8 @@ class App:
         radiological: Show the patient's right on the left of the screen.
         anonymous: Leave whose image it is out of what is saved and exported of `volume`, as of `Session`; for `cases`,
             `cases_of` takes it.
+        renderer: ``"page"``: the page draws the slices; ``"ipympl"``: matplotlib does, in the kernel. By default what
+            the environment's ``SAMMED3D_RENDERER`` says, else ``"page"``.
     """
 
     # nothing in here may refer to the app itself: see `lifetime`
@@ -68,6 +71,7 @@ class App:
         autosave: bool = False,
         radiological: bool = True,
         anonymous: bool = False,
+        renderer: str | None = None,
     ) -> None:
         self.output = Path.cwd() if output is None else Path(output)
         if volume is not None:
@@ -77,7 +81,13 @@ class App:
         stage = self.stage = Stage()
         self.status = stage.status
         self.page = Page(stage)
-        self.views = OrthoViews(stage.lock, stage.status.fail, radiological=radiological)
+        self.views = OrthoViews(
+            stage.lock,
+            stage.status.fail,
+            radiological=radiological,
+            renderer=renderer or os.environ.get(RENDERER, PAGE),
+        )
+        self.views.on_other_renderer = stage.status.warn
         self.chain = ChainPanel()
         self.growth = Growth(stage)
         self.models = Models(stage, model, models)

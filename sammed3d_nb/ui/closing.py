@@ -7,7 +7,7 @@ def close_tree(widget: Any) -> None:
     """Close a widget, its children, and the layouts and styles that ipywidgets would leave open."""
     for child in getattr(widget, "children", ()):
         close_tree(child)
-    for owned in (widget.layout, getattr(widget, "style", None), widget):
+    for owned in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
         if owned is not None:
             owned.close()
     if hasattr(widget, "children"):

@@ -62,6 +62,8 @@ class DisplayPanel(Tool):
             "opacity_up": lambda: self._fade(0.1),
         }
         views.on_window = self.set_window
+        for field, control in {"opacity": self.opacity, **self.flags}.items():
+            views.link(field, control)
         self._update()
 
     def set_window(self, window: Window) -> None:

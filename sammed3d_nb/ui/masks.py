@@ -19,7 +19,9 @@ class Masks(Tool):
             return
         shown = sorted((o for o in session.objects if o.visible), key=lambda o: o.locked)  # locked ones win
         self._views.objects = [
-            Shown(o.local, rgb(o.colour), current=o.name == session.current.name) for o in shown if o.local.count
+            Shown(o.local, rgb(o.colour), current=o.name == session.current.name, name=o.name)
+            for o in shown
+            if o.local.count
         ]
         result = session.result
         cubes = () if result is None else result.cubes

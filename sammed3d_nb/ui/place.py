@@ -126,7 +126,7 @@ class Place(Tool):
 def _whole(view: SliceView) -> Region | None:
     """What a view shows of a whole slice; None without one."""
     plane = view.plane
-    return None if plane is None else Region.whole(plane.shape, plane.spacing, view.canvas.shown_size)
+    return None if plane is None else Region.whole(plane.shape, plane.spacing, view.size)
 
 
 def _look(view: SliceView) -> list[float] | None:

@@ -46,6 +46,8 @@ class Prompts(Tool):
         self.actions = {"toggle_sign": self._toggle_sign}
         views.on_prompt = self._pressed
         page.on_press = self._page_pressed
+        views.left = True
+        self.sign.observe(lambda change: self._told_sign(change["new"]), names="value")
 
     def click(self, voxel: Voxel, positive: bool, pointer: Pointer | None = None) -> "Future[Result]":
         """Click on a voxel for the current object, in the background; `pointer` is the mouse, None for code."""
@@ -133,6 +135,10 @@ class Prompts(Tool):
         if last and last[1:] == (pointer.voxel, positive) and now - last[0] < _DOUBLE_CLICK:
             return
         self.click(pointer.voxel, positive, pointer)
+
+    def _told_sign(self, positive: bool) -> None:
+        self._views.left = positive
+        self._views.redraw()
 
     def _toggle_sign(self) -> None:
         self.sign.value = not self.sign.value

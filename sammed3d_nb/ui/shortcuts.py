@@ -60,7 +60,7 @@ GESTURES = (
     ("Left click", "Positive click: this belongs to the object"),
     ("Right or Ctrl+click", "Negative click: this does not"),
     ("Wheel", "Scroll slices"),
-    ("Ctrl+wheel", "Zoom at the cursor"),
+    ("Ctrl+wheel, pinch", "Zoom at the cursor"),
     ("Middle or Alt+drag", "Move the image"),
     ("Shift+drag", "Window: right widens, up raises the level"),
     ("Shift+click", "Move the crosshair without a click"),

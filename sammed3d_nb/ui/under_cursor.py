@@ -41,8 +41,9 @@ class UnderCursor(Tool):
     def acted(self) -> None:
         """The mouse has not moved, but another voxel may be under it now."""
         if self._at is not None:
-            moved = self._views.views[self._at.plane].pointer_at(*self._at.canvas[:2])
-            self._look_at(moved if moved is not None and moved.inside else None)
+            moved = self._views.renderer.under(self._at)
+            if moved is not None:
+                self._look_at(moved if moved.inside else None)
 
     def release(self) -> None:
         """Encode nothing ahead any more."""

@@ -1,32 +1,27 @@
-"""One ortho view: a slice with masks, clicks and crosshair, and the mouse on it."""
+"""One ortho view, whatever draws it: its plane, slice and region, and what is under a position on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from threading import RLock
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.spaces import Transform, TransformChain, box
-from sammed3d_nb.ui.canvas import ViewCanvas
-from sammed3d_nb.ui.compose import RGB, Region, Window, compose, outlines
+from sammed3d_nb.ui.compose import RGB, Region, Window
 from sammed3d_nb.ui.planes import Plane
 
 BACKGROUND = "#0b0d10"
 POSITIVE, NEGATIVE = "#35e07f", "#ff5a5a"
-_CROSSHAIR, _LETTER, _CUBE = "#ffd24a", "#aab4c2", "#5aa9ff"
-_GAP = 9  # CSS pixels left free round the crosshair's centre
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One object as a view needs it."""
+    """One object as a view needs it; `name` tells a mask that has changed from another object's."""
 
     mask: LocalMask
     colour: RGB
     current: bool = False
+    name: str = ""
 
 
 @dataclass
@@ -64,79 +59,34 @@ class Pointer:
 
 
 class SliceView:
-    """A figure that shows slices of one plane.
+    """What one view shows.
 
-    Args:
-        name: Name of the plane.
-        display: The settings shared by all views.
-        lock: Guards all drawing.
-        on_error: Called with exceptions from handlers.
+    Attributes:
+        plane: The plane of the volume; None before there is a volume.
+        index: The slice.
+        region: The part of it that is seen.
+        whole: Whether that is all of it, which stays so when the view is resized.
+        size: Width and height of the view in CSS pixels.
     """
 
-    def __init__(self, name: str, display: Display, lock: RLock, on_error: Callable[[Exception], None]) -> None:
-        from matplotlib.collections import LineCollection
-        from matplotlib.patheffects import withStroke
-
-        self.name, self.display = name, display
-        self.canvas = ViewCanvas((400, 400), lock, on_error)
-        figure = self.canvas.figure
-        figure.set_facecolor(BACKGROUND)
-        self.axes = figure.add_axes((0, 0, 1, 1), facecolor=BACKGROUND)
-        self.axes.set_axis_off()
-        self.axes.set_autoscale_on(False)
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.plane: Plane | None = None
         self.index = 0
         self.region = Region((0, 0), 1)
-        self._whole = True
-        self._array: NDArray[Any] | None = None
-        self._image = self.axes.imshow(np.zeros((1, 1, 3), np.uint8), aspect="auto", visible=False)
-        stroke = [withStroke(linewidth=2.4, foreground=BACKGROUND, alpha=0.8)]
-        self._outlines = LineCollection([], linewidths=1.4)
-        self._cross = LineCollection([], colors=_CROSSHAIR, linewidths=0.8, alpha=0.75)
-        self._cubes = LineCollection([], colors=_CUBE, linewidths=1.0, linestyles=(0, (5, 4)), alpha=0.9)
-        for lines in (self._outlines, self._cubes, self._cross):
-            self.axes.add_collection(lines, autolim=False)
-        self._marks = {
-            sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=stroke, ls="none")[0]
-            for sign, marker, colour in ((True, "+", POSITIVE), (False, "_", NEGATIVE))
-        }
-        text: dict[str, Any] = {"color": _LETTER, "path_effects": stroke, "transform": figure.transFigure}
-        self._letters = [
-            self.axes.text(x, y, "", ha=ha, va=va, fontsize=12, **text)
-            for x, y, ha, va in (
-                (0.012, 0.5, "left", "center"),
-                (0.988, 0.5, "right", "center"),
-                (0.5, 0.985, "center", "top"),
-                (0.5, 0.015, "center", "bottom"),
-            )
-        ]
-        self._title = self.axes.text(0.015, 0.985, "", ha="left", va="top", fontsize=11, **text)
-        self._boxes: list[NDArray[np.float64]] = []
-        self._scale = self.axes.text(0.985, 0.03, "", ha="right", va="bottom", fontsize=10, **text)
-        self._bar = self.axes.plot([], [], color=_LETTER, lw=2, transform=figure.transFigure, path_effects=stroke)[0]
+        self.whole = True
+        self.size: tuple[float, float] = (400, 400)
 
-    def show(self, plane: Plane | None, array: NDArray[Any] | None) -> None:
+    def show(self, plane: Plane | None) -> None:
         """Show another volume, or none: its middle slice, whole."""
-        self.plane, self._array = plane, array
-        self._image.set_visible(plane is not None)
-        if plane is None:
-            self.index = 0
-            for artist in (*self._letters, self._title, self._scale):
-                artist.set_text("")
-            self._bar.set_data([], [])
-            return
-        self.index = plane.slices // 2
-        rows, columns = plane.shape
-        self._image.set_extent((-0.5, columns - 0.5, rows - 0.5, -0.5))
-        for artist, letter in zip(self._letters, plane.letters, strict=True):
-            artist.set_text(letter)
+        self.plane = plane
+        self.index = 0 if plane is None else plane.slices // 2
         self.fit()
 
-    def resize(self, width: int, height: int) -> None:
-        """Give the view another size in CSS pixels: a whole slice stays whole, a magnified part grows with it."""
-        old = self.canvas.shown_size
-        self.canvas.resize(width, height)
-        if self._whole:
+    def resize(self, width: float, height: float) -> None:
+        """Take another size in CSS pixels: a whole slice stays whole, a magnified part grows with it."""
+        old, self.size = self.size, (width, height)
+        if self.whole:
             self.fit()
         else:
             self.look(replace(self.region, scale=self.region.scale * min(width / old[0], height / old[1])))
@@ -144,145 +94,56 @@ class SliceView:
     def fit(self) -> None:
         """Show the whole slice."""
         if self.plane:
-            self.look(Region.whole(self.plane.shape, self.plane.spacing, self.canvas.shown_size))
-            self._whole = True
+            self.region = Region.whole(self.plane.shape, self.plane.spacing, self.size)
+        self.whole = True
 
     def look(self, region: Region) -> None:
         """Show a region of the slice."""
-        self.region, self._whole = region, False
-        if self.plane is None:
-            return
-        left, right, bottom, top = region.limits(self.plane.spacing, self.canvas.shown_size)
-        self.axes.set_xlim(left, right)
-        self.axes.set_ylim(bottom, top)
-        self._draw_scale()
-
-    def draw(
-        self, objects: Sequence[Shown], clicks: Sequence[tuple[Sequence[int], bool]], cross: Sequence[float] | None
-    ) -> None:
-        """Compose the slice anew and ask the page to fetch it.
-
-        Args:
-            objects: Objects to show, a later one over an earlier one.
-            clicks: (voxel, positive) of the current object.
-            cross: Voxel (i, j, k) of the crosshair.
-        """
-        if self.plane is not None and self._array is not None:
-            display = self.display
-            grey = display.window.to_grey(self.plane.slice_of(self._array, self.index))
-            seen = [(self._slice_of(shown.mask), shown) for shown in objects] if display.masks else []
-            picture = compose(grey, [(mask, shown.colour) for mask, shown in seen], display.opacity)
-            self._image.set_data(picture)
-            self._image.set_interpolation("bilinear" if display.smooth else "nearest")
-            self._draw_outlines(seen if display.contours else [])
-            self._draw_clicks(clicks if display.prompts else [])
-            self._draw_cross(cross if display.crosshair else None)
-            self._draw_cubes()
-            self._title.set_text(f"{self.name.capitalize()}  {self.index + 1} / {self.plane.slices}")
-        self.canvas.draw_idle()
-
-    def pointer(self, event: Any) -> Pointer | None:
-        """A mouse event as a `Pointer`; None before there is a volume."""
-        if event.inaxes is None or event.xdata is None:
-            return None
-        button = getattr(event, "button", None)  # "up" and "down" for the wheel
-        modifiers = frozenset(getattr(event, "modifiers", ()))
-        return self.pointer_at(*self.canvas.position(event), button if isinstance(button, int) else 0, modifiers)
+        self.region, self.whole = region, False
 
     def pointer_at(
-        self, x: float, y: float, button: int = 0, modifiers: frozenset[str] = frozenset()
+        self,
+        to_plane: Transform,
+        canvas: tuple[float, float, float],
+        button: int = 0,
+        modifiers: frozenset[str] = frozenset(),
     ) -> Pointer | None:
-        """The mouse at device pixels `x` right and `y` down, over what is shown now."""
+        """What is at a position on the view; None before there is a volume.
+
+        Args:
+            to_plane: ``canvas → plane`` as the picture was drawn.
+            canvas: Device pixels right and down, and the slice that the picture showed.
+            button: The button pressed: 1 left, 2 middle, 3 right.
+            modifiers: ``"ctrl"``, ``"shift"``, ``"alt"``.
+        """
         if self.plane is None:
             return None
-        chain = TransformChain([self.canvas.to_plane(self.axes), self.plane.to_array])
-        canvas = (x, y, float(self.index))  # the slice shown now goes on record
+        chain = TransformChain([to_plane, self.plane.to_array])
         column, row, _ = chain[0](canvas)
-        voxel = self.plane.to_voxel(column, row, self.index)
         rows, columns = self.plane.shape
         return Pointer(
             plane=self.name,
             canvas=canvas,
-            voxel=voxel,
+            voxel=self.plane.to_voxel(column, row, round(canvas[2])),
             chain=TransformChain(chain, bounds={"plane": box((columns, rows, self.plane.slices))}),
             button=button,
             modifiers=modifiers,
             inside=-0.5 <= column < columns - 0.5 and -0.5 <= row < rows - 0.5,
         )
 
-    def canvas_of(self, voxel: Sequence[int]) -> tuple[float, float]:
-        """Where a voxel's centre is drawn, in CSS pixels right and down (whichever slice is shown).
-
-        A pixel spans a whole number to the next one; the browser reports the whole number.
-        """
+    @property
+    def to_plane(self) -> Transform:
+        """``canvas`` (CSS pixels right and down, slice number) → ``plane`` (column, row, slice number)."""
         if self.plane is None:
             raise ValueError("the view shows no volume yet")
-        x, y, _ = self.canvas.to_plane(self.axes).inverse(self.plane.from_voxel(voxel))
-        return x / self.canvas.device_pixel_ratio + 0.5, y / self.canvas.device_pixel_ratio + 0.5
+        steps = np.multiply(self.region.scale, self.plane.spacing[::-1])  # CSS pixels from column to column, row to row
+        matrix = np.diag([*(1 / steps), 1, 1])
+        matrix[:2, 3] = np.subtract(self.region.centre, np.divide(self.size, 2) / steps)
+        return Transform("canvas", "plane", matrix)
 
-    def _slice_of(self, mask: LocalMask) -> NDArray[np.bool_]:
+    def canvas_of(self, voxel: Sequence[int]) -> tuple[float, float]:
+        """Where a voxel's centre is drawn, in CSS pixels right and down (whichever slice is shown)."""
+        to_plane = self.to_plane
         assert self.plane is not None
-        return self.plane.oriented(mask.slice(self.plane.array_axis, self.index)).view(np.bool_)
-
-    def _draw_outlines(self, seen: Sequence[tuple[NDArray[np.bool_], Shown]]) -> None:
-        lines: list[NDArray[np.float64]] = []
-        colours: list[tuple[float, float, float]] = []
-        widths: list[float] = []
-        for mask, shown in seen:
-            for line in outlines(mask):
-                lines.append(line)
-                red, green, blue = (channel / 255 for channel in shown.colour)
-                colours.append((red, green, blue))
-                widths.append(1.6 if shown.current else 1.0)
-        self._outlines.set_segments(lines)
-        self._outlines.set_color(colours)
-        self._outlines.set_linewidth(widths or [1.0])
-
-    def _draw_clicks(self, clicks: Sequence[tuple[Sequence[int], bool]]) -> None:
-        for sign, marks in self._marks.items():
-            here = [self._position(voxel) for voxel, positive in clicks if positive is sign]
-            points = [(column, row) for column, row, index in here if round(index) == self.index]
-            marks.set_data([p[0] for p in points], [p[1] for p in points])
-
-    def _draw_cross(self, cross: Sequence[float] | None) -> None:
-        if cross is None or self.plane is None:
-            self._cross.set_segments([])
-            return
-        column, row, _ = self._position(cross)
-        gap_columns, gap_rows = (_GAP / self.region.scale / side for side in self.plane.spacing[::-1])
-        left, right = self.axes.get_xlim()
-        bottom, top = self.axes.get_ylim()
-        self._cross.set_segments(
-            [
-                [(left, row), (column - gap_columns, row)],
-                [(column + gap_columns, row), (right, row)],
-                [(column, top), (column, row - gap_rows)],
-                [(column, row + gap_rows), (column, bottom)],
-            ]
-        )
-
-    def set_cubes(self, cubes: Sequence[tuple[Transform, int]]) -> None:
-        """The network's cubes to outline, each by its affine to the array and its edge in voxels."""
-        # their faces are parallel to the volume's, so two corners say all
-        self._boxes = [np.sort(to_array(box((size,) * 3)), axis=0) for to_array, size in cubes]
-
-    def _draw_cubes(self) -> None:
-        lines = []
-        for corners in self._boxes if self.plane is not None and self.display.cube else ():
-            assert self.plane is not None
-            (c0, r0, s0), (c1, r1, s1) = np.sort(self.plane.to_array.inverse(corners), axis=0)
-            if s0 <= self.index <= s1:
-                lines.append([(c0, r0), (c1, r0), (c1, r1), (c0, r1), (c0, r0)])
-        self._cubes.set_segments(lines)
-
-    def _draw_scale(self) -> None:
-        width, height = self.canvas.shown_size
-        length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm * self.region.scale < 0.25 * width), default=1)
-        right, y = 1 - 12 / width, 12 / height
-        self._bar.set_data([right - length * self.region.scale / width, right], [y, y])
-        self._scale.set_position((right, y + 5 / height))
-        self._scale.set_text(f"{length} mm" if length < 10 else f"{length // 10} cm")
-
-    def _position(self, voxel: Sequence[float]) -> tuple[float, float, float]:
-        assert self.plane is not None
-        return self.plane.from_voxel(voxel)
+        x, y, _ = to_plane.inverse(self.plane.from_voxel(voxel))
+        return float(x), float(y)

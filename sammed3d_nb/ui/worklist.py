@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PATHS, SAMPLE, OUTPUT = "SAMMED3D_PATHS", "SAMMED3D_SAMPLE", "SAMMED3D_OUTPUT"
 LISTED, ANONYMOUS = "SAMMED3D_LISTED", "SAMMED3D_ANONYMOUS"
-MODEL, MODELS = "SAMMED3D_MODEL", "SAMMED3D_MODELS"
+MODEL, MODELS, RENDERER = "SAMMED3D_MODEL", "SAMMED3D_MODELS", "SAMMED3D_RENDERER"
 """Environment variables by which the launcher tells the dashboard's kernel what to open; see `serve`. The paths are a
 JSON list; what was found in them may stand in a file, `LISTED`, so that not every page looks at every slice."""
 

@@ -145,9 +145,14 @@ class Screen:
         return box
 
     def point(self, view: str, x: float, y: float) -> tuple[float, float]:
-        """Page coordinates of a position on a view's canvas, moved to the middle of a whole CSS pixel."""
+        """Page coordinates of a position on a view's canvas, moved to the middle of a pixel, as a mouse would be.
+
+        Where the page draws that is a pixel of the screen, where the kernel does, a CSS pixel.
+        """
         box = self.box(view)
-        return math.floor(box["x"] + x) + 0.5, math.floor(box["y"] + y) + 0.5
+        ratio = self.page.evaluate("document.querySelector('.snb-drawn-here') ? devicePixelRatio : 1")
+        across, down = ((math.floor(place * ratio) + 0.5) / ratio for place in (box["x"] + x, box["y"] + y))
+        return across, down
 
     def click(self, view: str, x: float, y: float, **options: object) -> None:
         """Click on a view and wait for the mask."""
@@ -226,7 +231,13 @@ class Screen:
         """The view's picture as the page holds it: uint8 (rows, columns, 4) in device pixels."""
         width, height, data = self.page.evaluate(
             """view => {
-                const canvas = document.querySelector(`.snb-${view} canvas`);
+                const layers = document.querySelectorAll(`.snb-${view} .snb-canvases canvas`);
+                let canvas = document.querySelector(`.snb-${view} canvas`);
+                if (layers.length > 0) {
+                    canvas = document.createElement("canvas");
+                    [canvas.width, canvas.height] = [layers[0].width, layers[0].height];
+                    for (const layer of layers) canvas.getContext("2d").drawImage(layer, 0, 0);
+                }
                 const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
                 let text = "";
                 for (let start = 0; start < image.data.length; start += 32768)
@@ -247,7 +258,7 @@ class Screen:
         self.page.wait_for_selector(".snb-help-panel", state="visible")
         self.page.keyboard.press("Escape")
         self.page.wait_for_selector(".snb-help-panel", state="hidden")
-        self.page.wait_for_function("window.decoding === 0")
+        self.page.wait_for_function("window.decoding === 0 && document.querySelector('.snb-views[data-busy]') === null")
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def settled_pixels(self, view: str) -> np.ndarray:

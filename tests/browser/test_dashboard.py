@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from renderers import RENDERERS
 from screen import REAL_CT, Geometry, Screen
 
 from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
@@ -14,15 +15,21 @@ from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
 RATIOS = (1, 2)
 
 
+@pytest.fixture(scope="module", params=RENDERERS)
+def renderer(request: pytest.FixtureRequest) -> str:
+    """What draws the slices: everything here holds for both."""
+    return request.param
+
+
 @pytest.fixture(scope="module", params=["phantom", "ct_torso"])
-def case(request: pytest.FixtureRequest, serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def case(request: pytest.FixtureRequest, renderer: str, serve) -> Iterator:
     """A served dashboard, the geometry of its volume, and a voxel inside an organ."""
     if request.param == "phantom":
         image = open_sample("phantom").image
-        return serve(), Geometry(image), phantom_clicks()["spleen"]
+        return serve(renderer=renderer), Geometry(image), phantom_clicks()["spleen"]
     if not REAL_CT.is_file():
         pytest.skip("the real CT (../shared/data/ct_torso) is not here")
-    return serve(REAL_CT), Geometry.read(REAL_CT), spleen_of_torso()
+    return serve(REAL_CT, renderer=renderer), Geometry.read(REAL_CT), spleen_of_torso()
 
 
 @pytest.fixture

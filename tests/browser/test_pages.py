@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from renderers import RENDERERS
 from screen import TIMEOUT, Geometry, Screen
 
 from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
@@ -26,9 +27,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [good, bad]
 
 
-@pytest.fixture(scope="module")
-def dashboard(serve, files: list[Path]):
-    return serve(*files)
+@pytest.fixture(scope="module", params=RENDERERS)
+def dashboard(request: pytest.FixtureRequest, serve, files: list[Path]):
+    return serve(*files, renderer=request.param)
 
 
 @pytest.fixture

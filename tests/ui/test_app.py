@@ -166,11 +166,11 @@ def test_the_page_is_answered_and_may_resize_the_app(app) -> None:
         {"type": "pong", "page": 8, "sent": 0, "heard": 0},
     ]
     app.page.size = [1920, 1080, 42]
-    width, height = app.views.views["axial"].canvas.shown_size
+    width, height = app.views.views["axial"].size
     assert width > 850
     assert height > 850
     app.page.size = [1920, 1080, 74]  # the bar has wrapped
-    assert app.views.views["axial"].canvas.shown_size[1] == height - 32
+    assert app.views.views["axial"].size[1] == height - 32
 
 
 def test_the_page_is_told_what_is_safe_and_hostile_places_change_nothing(app) -> None:
@@ -201,9 +201,9 @@ def test_the_page_is_told_what_is_safe_and_hostile_places_change_nothing(app) ->
 
 
 def test_closing_releases_widgets_figures_and_thread() -> None:
-    app = snb.App(ball_volume(), model_of(BallNetwork()))
+    app = snb.App(ball_volume(), model_of(BallNetwork()), renderer="ipympl")
     app.click(BALL)
-    figures = [weakref.ref(view.canvas.figure) for view in app.views.views.values()]
+    figures = [weakref.ref(picture.canvas.figure) for picture in app.views.renderer.pictures.values()]
     session = weakref.ref(app.session)
     app.close()
     del app
@@ -223,7 +223,7 @@ def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
     app.page._message(app.page, {"type": "key", "key": "b"}, [])
     app.views.views["axial"].look(app.views.views["axial"].region.zoomed(0.4, (30, 25)))  # the cube is larger
     app.views.redraw()
-    assert app.views.views["axial"]._cubes.get_segments()
+    assert app.views.renderer.pictures["axial"]._cubes.get_segments()
     assert (axial.picture() != plain).any()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import BallNetwork, model_of
+from ui_page import Tab
 
 import sammed3d_nb as snb
 from sammed3d_nb.ui.worklist import Case, cases_of
@@ -166,14 +167,15 @@ def test_warnings_of_a_case_go_with_it(tmp_path: Path, model) -> None:
 
 def test_the_value_under_the_mouse_goes_with_its_case(app, held) -> None:
     held.set()
-    view = app.views.views["axial"]
-    x, y = view.canvas_of(app.views.cross)
-    moved = {"type": "motion_notify", "x": int(x), "y": int(y), "button": 0, "buttons": 0, "modifiers": []}
-    view.canvas._handle_message(view.canvas, {**moved, "guiEvent": {}}, [])
+    tab = Tab(app)
+    tab.hover("axial", app.views.cross)
     assert "voxel" in app.status._cursor.value
     app.open(1).result()
     assert app.status._cursor.value == ""
-    view.canvas._handle_message(view.canvas, {**moved, "guiEvent": {}}, [])
+    tab.hover("axial", app.views.cross)
+    assert app.status._cursor.value == "", "of the volume before"
+    tab.generation = tab.last("generation")
+    tab.hover("axial", app.views.cross)
     assert "voxel" in app.status._cursor.value, "the same place, but of another case"
 
 

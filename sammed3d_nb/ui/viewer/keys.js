@@ -1,0 +1,51 @@
+// The keys that need no kernel: those of `shortcuts.py` that move through slices or change how they are drawn. They are
+// heard before `page.js` hears them; it sends the others to the kernel.
+
+function keyName(event) {
+  const key = event.key.toLowerCase();
+  const shift = event.shiftKey && (key.length > 1 || key !== key.toUpperCase()) ? "shift+" : "";
+  return (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.altKey ? "alt+" : "") + shift + key;
+}
+
+// Whether a control needs a key for itself while it has the focus.
+function takesKey(target, key) {
+  if (target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]")) {
+    return true;
+  }
+  return /^(arrow|page|home|end)/.test(key) && target.matches?.("[role=slider], [role=radio], input[type=range]");
+}
+
+const SLICES = { slice_up: 1, slice_down: -1, slice_up_10: 10, slice_down_10: -10 };
+const ZOOM = { zoom_in: 1.25, zoom_out: 0.8 };
+const FADE = { opacity_up: 0.1, opacity_down: -0.1 };
+
+// Do an action of `shortcuts.py`; returns whether it is one of these.
+function act(views, action) {
+  const { active, scene } = views;
+  const flag = action.startsWith("toggle_") ? action.slice(7) : "";
+  if (action in SLICES) views.scroll(active, SLICES[action]);
+  else if (action in ZOOM) views.zoom(active, ZOOM[action], active.region.centre);
+  else if (action === "fit") views.fit();
+  else if (action in views.presets) views.setWindow(views.presets[action]);
+  else if (flag in scene.display) views.set(flag, !scene.display[flag]);
+  else if (action in FADE) {
+    const faded = Math.min(Math.max(scene.display.opacity + FADE[action], 0), 1);
+    views.set("opacity", Math.round(faded * 100) / 100);
+  } else return false;
+  return true;
+}
+
+export function listenToKeys(views, signal) {
+  const inVoila = document.body.dataset.voila !== undefined;
+  window.addEventListener("keydown", (event) => {
+    const app = views.root.closest(".sammed3d-app");
+    if (takesKey(event.target, event.key.toLowerCase()) || !(inVoila || app?.contains(event.target))) return;
+    const action = views.keys[keyName(event)];
+    if (action === undefined || views.scene.volume === null || !act(views, action)) {
+      views.talk.flush(); // what the kernel does may depend on where we are
+      return;
+    }
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, { capture: true, signal });
+}

@@ -1,0 +1,3 @@
+"""What may draw the slices: tests that say nothing else hold for both."""
+
+RENDERERS = ("page", "ipympl")
