@@ -29,6 +29,14 @@ class DownloadError(UserError):
     """A file that could not be fetched or whose checksum differs."""
 
 
+class ServerError(UserError):
+    """A server that does not answer, or refuses."""
+
+
+class LicenceError(UserError):
+    """Weights under a licence that was not accepted by name."""
+
+
 class DeviceError(UserError):
     """A computing device that is missing or out of memory."""
 

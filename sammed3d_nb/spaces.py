@@ -13,6 +13,7 @@ space         coordinates                                                 unit  
 ``ras``       physical position towards Right, Anterior, Superior         mm                  x, y, z
 ``cube``      index in the network's input, increasing towards R, A, S    cube voxels         d0, d1, d2
 ``grid``      index in the network's low-resolution logits                grid cells          d0, d1, d2
+``upright``   index in the array that nnInteractive gets                  voxels              S, P, L
 ============  ==========================================================  ==================  ===============
 
 Everywhere a voxel's *centre* lies at its integer index, so a volume of n voxels spans −0.5 to n − 0.5. Points in
@@ -41,6 +42,7 @@ UNITS = {
     "ras": "mm",
     "cube": "cube voxel",
     "grid": "grid cell",
+    "upright": "voxel",
 }
 
 

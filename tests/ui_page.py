@@ -24,6 +24,13 @@ def ball_volume() -> snb.Volume:
     return snb.Volume.from_array(values.transpose(2, 1, 0), (1.5, 1.5, 3.0), direction, (10, -20, 30), modality="CT")
 
 
+def ask(app: snb.App, do: str, number: int, value: object = None) -> None:
+    """What the page sends when a row of the list of objects is used."""
+    key = app.objects.list.rows[number]["key"]
+    app.objects.list._handle_custom_msg({"do": do, "key": key, "value": value}, [])
+    app.wait()
+
+
 class Browser:
     """One view's ipympl canvas as a page shows it: sends what ipympl's page sends, keeps the frames that arrive."""
 

@@ -116,18 +116,7 @@ def prepare_socket(path: Path) -> Path:
             raise UserError(f"The folder {folder} cannot be made ({error.strerror}); choose another.") from None
     if not folder.is_dir():
         raise UserError(f"The folder {folder} does not exist; make it first (chmod 700) or choose another.")
-    path = folder.resolve() / path.name
-    folder = path.parent
-    state = folder.stat()
-    if state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o077:
-        raise UserError(
-            f"Others can enter {folder}; give a socket in a folder of your own that is closed to them (chmod 700),"
-            " or in one that is not there yet."
-        )
-    for above in folder.parents:
-        state = above.stat()
-        if state.st_uid not in (0, os.geteuid()) or (state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX):
-            raise UserError(f"Others could replace {folder}, for they may write in {above}; choose another folder.")
+    path = check_private(folder, "a socket") / path.name
     if len(os.fsencode(path)) > _LONGEST_SOCKET:
         raise UserError(f"{path} is too long for a socket, which takes {_LONGEST_SOCKET} bytes; choose a shorter path.")
     if os.path.lexists(path):
@@ -136,6 +125,35 @@ def prepare_socket(path: Path) -> Path:
         if _answers(path):
             raise UserError(f"Another server listens on {path}; end that one or choose another name.")
     return path
+
+
+def check_private(folder: Path, what: str) -> Path:
+    """See that nobody else enters a folder.
+
+    Args:
+        folder: It is there.
+        what: What it is for.
+
+    Returns:
+        The folder, absolute and without links.
+
+    Raises:
+        UserError: Others could enter or replace it.
+    """
+    folder = folder.resolve()
+    if os.name != "posix":
+        return folder
+    state = folder.stat()
+    if state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o077:
+        raise UserError(
+            f"Others can enter {folder}; give {what} in a folder of your own that is closed to them (chmod 700),"
+            " or in one that is not there yet."
+        )
+    for above in folder.parents:
+        state = above.stat()
+        if state.st_uid not in (0, os.geteuid()) or (state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX):
+            raise UserError(f"Others could replace {folder}, for they may write in {above}; choose another folder.")
+    return folder
 
 
 def _answers(path: Path) -> bool:

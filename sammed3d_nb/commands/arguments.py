@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
     from sammed3d_nb.imaging.volume import Volume
-    from sammed3d_nb.models.model import Model
+    from sammed3d_nb.segmenters.segmenter import Engine
 
 SAMPLES = ("phantom", "ct")
 
@@ -34,12 +36,29 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     command.add_argument("--straighten", action="store_true", help="shift a tilted gantry's slices to where they lie")
 
 
+def add_anonymous(command: argparse.ArgumentParser) -> None:
+    """What files may tell."""
+    told = "leave names, paths and the DICOM series out of saved sessions and of the names of files"
+    command.add_argument("--anonymous", action="store_true", help=told)
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """The model, and where and how it computes."""
-    command.add_argument("--model", metavar="M", help="a known name or a checkpoint file (default: the shipped one)")
+    add_source(command)
     command.add_argument("--decoder", metavar="M", help="SAM-Med3D file for a checkpoint that is an encoder alone")
     command.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the first that is there)")
     command.add_argument("--precision", metavar="P", help="float32, bfloat16 or float16 (default float32)")
+
+
+def add_source(command: argparse.ArgumentParser, told: str = "default: the shipped one") -> None:
+    """Where the model comes from, and what may be needed to get it."""
+    command.add_argument("--model", metavar="M", help=f"a known name, a file or folder, or http://host:port ({told})")
+    command.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="file, readable by you alone, with the key for a model on a server (or NN_INTERACTIVE_API_KEY)",
+    )
 
 
 def port(text: str) -> int:
@@ -68,11 +87,54 @@ def open_image(
     volume = Volume.read(image, series=series, geometry=geometry, straighten=straighten)
     for warning in volume.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
+    if volume.choices:
+        print("Choose another one by its --series (* is the one in use):", *volume.choices, sep="\n", file=sys.stderr)
     return volume
 
 
-def load(options: argparse.Namespace, source: str | None) -> Model:
+def open_recorded(
+    made_on: dict[str, Any],
+    path: Path,
+    image: str | None = None,
+    series: str | None = None,
+    *,
+    geometry: str | None = None,
+    straighten: bool = False,
+) -> Volume:
+    """The image that a record was made on, read as it was then.
+
+    Args:
+        made_on: What the record says of it.
+        path: The record.
+        image: Where it is now, where it is no longer where it was.
+        series: As of `open_image`, and so are the others; what the record says by default.
+        geometry: Likewise.
+        straighten: Likewise.
+    """
+    from sammed3d_nb.session import record
+
+    image = image or made_on.get("path") or made_on.get("name")
+    if image is None:
+        raise UserError(f"{path.name} does not say which image it was made on; say where it is with --image.")
+    if not Path(image).exists() and image not in SAMPLES:
+        raise UserError(f"The image {image} of {path.name} is gone; say where it is with --image.")
+    read = record.reading(made_on)
+    return open_image(
+        image,
+        series or read["series"],
+        geometry=geometry or read["geometry"],
+        straighten=straighten or read["straighten"],
+    )
+
+
+def load(options: argparse.Namespace, source: str | None) -> Engine:
     """The model that the options name."""
     from sammed3d_nb.models.model import load_model
 
-    return load_model(source, decoder=options.decoder, device=options.device, precision=options.precision)
+    return load_model(
+        source,
+        decoder=options.decoder,
+        device=options.device,
+        precision=options.precision,
+        api_key=options.api_key_file,
+    )

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
-from sammed3d_nb.commands import launch, replay, segment
-from sammed3d_nb.commands.arguments import SAMPLES, add_model, load, number, port
+from sammed3d_nb.commands import agree, export, launch, replay, segment, serve
+from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, add_source, number, port
+from sammed3d_nb.commands.spread import add_spread, each_of
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     app = commands.add_parser("app", help="open the dashboard in the browser", description=launch.app.__doc__)
     app.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, DICOM folders or saved sessions")
     app.add_argument("--sample", choices=SAMPLES, help="open a sample: the phantom, or a real CT (fetched once)")
-    app.add_argument("--model", metavar="M", help="model to start with: a known name or a file")
+    add_source(app, "default: the shipped one; the menu has others")
     app.add_argument("--models", type=Path, metavar="FOLDER", help="folder with more models for the app's menu")
     app.add_argument("--output", type=Path, metavar="FOLDER", help="where saved sessions and masks go (default: here)")
     app.add_argument("--port", type=port, default=launch.APP_PORT, help="port to listen on (default %(default)s)")
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
         help="pages open at a time (default: as many as the free memory carries)",
     )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
+    add_anonymous(app)
     _add_renderer(app)
     app.set_defaults(run=launch.app)
 
@@ -107,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
 
     segment.add_to(commands)
     replay.add_to(commands)
+    export.add_to(commands)
+    agree.add_to(commands)
+    serve.add_to(commands)
 
     evaluate = commands.add_parser("evaluate", help="simulate clicks on labelled cases", description=_evaluate.__doc__)
     evaluate.add_argument(
@@ -139,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     add_model(evaluate)
+    add_spread(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     models = commands.add_parser("models", help="list, fetch or inspect models", description=_models.__doc__)
@@ -146,15 +152,19 @@ def parser() -> argparse.ArgumentParser:
     actions = models.add_subparsers(metavar="ACTION")
     get = actions.add_parser("get", help="fetch a known model and check it", description=_models_get.__doc__)
     get.add_argument("name", metavar="NAME")
+    get.add_argument(
+        "--accept-license", metavar="LICENCE", help="accept the licence of this name, for models that ask for it"
+    )
     get.set_defaults(run=_models_get)
     inspect = actions.add_parser("inspect", help="tell what a checkpoint is", description=_models_inspect.__doc__)
     inspect.add_argument("file", type=Path, metavar="FILE")
     inspect.set_defaults(run=_models_inspect)
 
     doctor = commands.add_parser("doctor", help="tell what this machine has", description=_doctor.__doc__)
-    doctor.add_argument("--model", metavar="M", help="model to try: a known name or a file (default: the shipped one)")
+    add_source(doctor, "to try; default: the shipped one")
     doctor.add_argument("--port", type=port, default=launch.APP_PORT, help="port of the app (default %(default)s)")
     doctor.add_argument("--output", type=Path, metavar="FOLDER", help="the app's folder of masks (default: here)")
+    doctor.add_argument("--server", metavar="URL", help="try a server of the nnInteractive protocol, any, instead")
     doctor.set_defaults(run=_doctor)
 
     bench = commands.add_parser("bench", help="measure speed on this machine", description=_bench.__doc__)
@@ -173,38 +183,60 @@ def _add_renderer(command: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     """Simulate clicks on labelled cases through the whole product and print Dice and surface Dice by click."""
     from sammed3d_nb.measure.evaluate import User, run
+    from sammed3d_nb.measure.tasks import ModelSource
 
     if options.csv is not None:
         launch.check_folder(options.csv.parent)
         if options.csv.is_dir():
             raise UserError(f"--csv {options.csv} is a folder; give the name of a file to write.")
-    model = None if options.baseline else load(options, options.model)
+    source = None
+    if not options.baseline:
+        source = ModelSource(options.model, options.decoder, options.device, options.precision, options.api_key_file)
+        source()  # what cannot be loaded is said now
     user = User(options.clicks, options.prompt, options.seed, options.sloppy)
-    lines = run(options.folders, model=model, user=user, places=options.anywhere, csv=options.csv)
-    for line in lines:
-        print(line, flush=True)
+    model = None if source is None else source().spec.sha256
+    with each_of(options, model=model) as each:
+        for line in run(options.folders, load=source, user=user, places=options.anywhere, csv=options.csv, each=each):
+            print(line, flush=True)
     return 0
 
 
 def _models(options: argparse.Namespace) -> int:
     """List the models that can be loaded by name."""
-    from sammed3d_nb.models.hub import KNOWN, cached
+    from sammed3d_nb.models.hub import PUBLISHED, cached
 
     print(f"{'compact':<18} the default; ships with the package")
-    for name, known in KNOWN.items():
+    for name, known in PUBLISHED.items():
         here = cached(name)
         state = f"fetched: {here}" if here else f"not fetched: sammed3d-nb models get {name}"
         print(f"{name:<18} {known.title}, {known.megabytes:.0f} MB, {known.licence}; {state}")
     print(f"{'FILE':<18} any checkpoint; sammed3d-nb models inspect FILE tells what it is")
+    print(f"{'FOLDER':<18} with a model of nnInteractive")
+    print(f"{'http://HOST:PORT':<18} a server of the nnInteractive protocol")
     return 0
 
 
 def _models_get(options: argparse.Namespace) -> int:
     """Fetch a known model from Hugging Face, check its SHA-256, and print where it is."""
-    from sammed3d_nb.models.hub import fetch
+    from sammed3d_nb.models.hub import FOLDERS, fetch, fetch_folder
 
-    print(fetch(options.name))
+    if options.name in FOLDERS:
+        print(fetch_folder(options.name, options.accept_license or _accepted(options.name)))
+    else:
+        print(fetch(options.name))
     return 0
+
+
+def _accepted(name: str) -> str | None:
+    """What the user types when shown the licence of a model that is to be downloaded; nothing without a terminal."""
+    from sammed3d_nb.models.hub import FOLDERS, cached
+
+    known = FOLDERS[name]
+    if cached(name) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    print(f"{known.title} is under {known.licence}; its terms: {known.terms}", file=sys.stderr)
+    print("Type the licence's name to accept it, or nothing to leave it: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() or None
 
 
 def _models_inspect(options: argparse.Namespace) -> int:
@@ -217,11 +249,18 @@ def _models_inspect(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work."""
-    from sammed3d_nb.commands.doctor import FAIL, examine
+    """Look at Python, packages, memory, device, model, disk, port and who gets in; exit status 1 if it won't work.
+
+    With --server, try that server instead; its key is taken from NN_INTERACTIVE_API_KEY.
+    """
+    from sammed3d_nb.commands.doctor import FAIL, check_server, examine
 
     failed = False
-    for check in examine(model=options.model, port=options.port, output=options.output):
+    if options.server is not None:
+        checks = check_server(options.server)
+    else:
+        checks = examine(model=options.model, api_key=options.api_key_file, port=options.port, output=options.output)
+    for check in checks:
         print(check, flush=True)
         failed = failed or check.status == FAIL
     return 1 if failed else 0

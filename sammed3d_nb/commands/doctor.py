@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from sammed3d_nb.commands.access import is_loopback
 from sammed3d_nb.errors import UserError
@@ -62,11 +63,14 @@ class Check:
         return f"{self.status:<5} {self.what:<12} {self.found}"
 
 
-def examine(*, model: str | None = None, port: int = 8866, output: Path | None = None) -> Iterator[Check]:
+def examine(
+    *, model: str | None = None, api_key: Path | None = None, port: int = 8866, output: Path | None = None
+) -> Iterator[Check]:
     """Look at everything, one check after the other.
 
     Args:
         model: The model to load; the shipped one when left out.
+        api_key: A file with the key for a model on a server.
         port: Where the app is to listen, or listens.
         output: The app's folder of masks and saved sessions; the working directory when left out.
     """
@@ -76,7 +80,7 @@ def examine(*, model: str | None = None, port: int = 8866, output: Path | None =
         ("front ends", check_extensions),
         ("memory", check_memory),
         ("device", check_device),
-        ("model", lambda: check_model(model)),
+        ("model", lambda: check_model(model, api_key)),
         ("disk", check_disk),
         ("port", lambda: check_port(port)),
         ("files", lambda: check_files(output or Path.cwd())),
@@ -116,6 +120,17 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
                     raise UserError(f"{host} is no address of this machine; give one of its addresses.") from None
                 return False
     return True
+
+
+def check_server(url: str) -> Iterator[Check]:
+    """Whether a server of the nnInteractive protocol, ours or any other, keeps it; its key is in the environment."""
+    from sammed3d_nb.server.extra import check_installed
+
+    check_installed()
+    from sammed3d_nb.server.conformance import examine
+
+    for finding in examine(url, os.environ.get("NN_INTERACTIVE_API_KEY")):
+        yield Check(finding.status, finding.what, finding.found)
 
 
 def check_python() -> Iterator[Check]:
@@ -235,15 +250,27 @@ def check_device() -> Iterator[Check]:
         yield Check(OK, "device", f"torch {torch.__version__}, CPU ({torch.get_num_threads()} threads), no GPU")
 
 
-def check_model(source: str | None = None) -> Iterator[Check]:
+def check_model(source: str | None = None, api_key: Path | None = None) -> Iterator[Check]:
     """Whether the model is there, loads, and how long a cube and a click take."""
+    from sammed3d_nb.commands.trying import sees_cubes, try_model
+
+    if not sees_cubes(source):
+        try:
+            answers, found = try_model(source, api_key)
+        except UserError as error:
+            yield Check(FAIL, "model", str(error))
+        else:
+            yield Check(
+                OK if answers else WARN, "model", found + ("" if answers else "; it found nothing in a bright ball")
+            )
+        return
     import numpy as np
 
     from sammed3d_nb.models.model import load_model
 
     try:
         start = time.perf_counter()
-        model = load_model(source)
+        model: Any = load_model(source)
         loaded = time.perf_counter()
         edge = model.spec.cube_size
         noise = np.random.default_rng(0).normal(50, 20, (edge, edge, edge)).astype(np.float32)

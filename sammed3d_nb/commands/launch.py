@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ def app(options: argparse.Namespace) -> int:
     """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser."""
     from sammed3d_nb.commands.access import LOOPBACK, Access, is_loopback, new_token, prepare_socket
     from sammed3d_nb.commands.servers import launch_environment, voila_command
+    from sammed3d_nb.ui.worklist import ANONYMOUS
 
     host = options.host or LOOPBACK
     if options.socket and options.host:
@@ -48,6 +49,7 @@ def app(options: argparse.Namespace) -> int:
 
         fetch_ct(progress=True)
     sample = options.sample or (None if options.paths else "phantom")
+    key_file = {} if options.api_key_file is None else _key_file(options.api_key_file)
     environment = launch_environment(
         options.paths,
         sample=sample,
@@ -56,6 +58,8 @@ def app(options: argparse.Namespace) -> int:
         output=options.output,
         renderer=options.renderer,
     )
+    if options.anonymous:
+        environment[ANONYMOUS] = "1"
     access = Access(host, options.port, "" if options.no_token else new_token(), listens)
     command = voila_command(
         host=host,
@@ -65,7 +69,8 @@ def app(options: argparse.Namespace) -> int:
         open_browser=_opens_browser(options),
         most_pages=options.most_pages,
     )
-    return _serve("The dashboard", "voila", access, command, environment)
+    settings = {**environment, **key_file}
+    return _serve("The dashboard", "voila", access, command, settings, listed=options.paths)
 
 
 def lab(options: argparse.Namespace) -> int:
@@ -78,6 +83,14 @@ def lab(options: argparse.Namespace) -> int:
     command = lab_command(port=options.port, open_browser=_opens_browser(options))
     environment = {"SAMMED3D_RENDERER": options.renderer} if options.renderer else {}
     return _serve("JupyterLab", "jupyterlab", access, command, environment)
+
+
+def _key_file(path: Path) -> dict[str, str]:
+    """The variable by which the app's kernels find the key; the key itself stays in its file."""
+    from sammed3d_nb.models.remote import KEY_FILE_VARIABLE, key_of
+
+    key_of(path)  # says now what is wrong with it
+    return {KEY_FILE_VARIABLE: str(path.expanduser().absolute())}
 
 
 def _opens_browser(options: argparse.Namespace) -> bool:
@@ -97,21 +110,38 @@ def _check_port(command: str, port: int, host: str) -> None:
 
 
 def _check_model_name(model: str) -> None:
-    from sammed3d_nb.models.hub import KNOWN
+    from sammed3d_nb.models.hub import FOLDERS, KNOWN
+    from sammed3d_nb.models.remote import is_address
 
-    names = ("compact", *KNOWN)
-    if model not in names and not Path(model).expanduser().is_file():
-        raise UserError(f"There is no model {model}; give the path of a file or one of {', '.join(names)}.")
+    names = ("compact", *KNOWN, *FOLDERS)
+    if model not in names and not is_address(model) and not Path(model).expanduser().exists():
+        raise UserError(
+            f"There is no model {model}; give the path of a file, the address of a server, or one of "
+            f"{', '.join(names)}."
+        )
 
 
-def _serve(what: str, package: str, access: Access, command: list[str], environment: dict[str, str]) -> int:
-    """Become the server, so that signals reach it and nothing is left behind."""
-    from sammed3d_nb.commands.access import private_folder
+def _serve(
+    what: str,
+    package: str,
+    access: Access,
+    command: list[str],
+    environment: dict[str, str],
+    *,
+    listed: Sequence[Path] = (),
+) -> int:
+    """Become the server, so that signals reach it and nothing is left behind; what `listed` holds is looked up once."""
+    from sammed3d_nb.commands.access import private_folder, write_private
     from sammed3d_nb.commands.servers import door_environment
 
     if find_spec(package) is None:
         raise UserError(f"The package {package} is missing; install sammed3d-nb again, or run sammed3d-nb doctor.")
     runtime = private_folder()
+    if listed:
+        from sammed3d_nb.ui.worklist import LISTED, as_text, found_in
+
+        text = as_text(found_in([path.absolute() for path in listed]))
+        environment = {**environment, LISTED: str(write_private(runtime / "cases", text))}
     for line in _told(what, access, runtime):
         print(line, flush=True)
     merged = {**os.environ, **environment, **door_environment(access.token, runtime)}

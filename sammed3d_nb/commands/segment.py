@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed3d_nb.commands.arguments import add_image, add_model, add_reading, load, open_image
+from sammed3d_nb.commands.arguments import add_anonymous, add_image, add_model, add_reading, load, open_image
 from sammed3d_nb.commands.launch import check_folder
 from sammed3d_nb.errors import UserError
 
@@ -31,37 +31,50 @@ def add_to(commands: Any) -> None:
         segment.add_argument(
             f"--{name}", dest="prompts", action="append", type=read, metavar=metavar, default=[], help=told
         )
-    segment.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="mask to write (.nii.gz, …)")
+    segment.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="MASK", help="file to write, its format by its suffix"
+    )
     segment.add_argument(
         "--overwrite", action="store_true", help="replace MASK even where it is no mask of this program"
     )
     segment.add_argument("--trace", action="store_true", help="print each prompt's path through all spaces")
     segment.add_argument("--save", type=Path, metavar="RECORD", help="save the session, for replay or the app")
+    add_anonymous(segment)
     add_model(segment)
     segment.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prompt on an image and write the mask, with the image's geometry; one line for each prompt, in their order."""
-    from sammed3d_nb.imaging.writers import check_mask_path, check_not_source
+    from sammed3d_nb.imaging.writers import MASK_SUFFIXES, check_mask_path, check_not_source, refuse_name
+    from sammed3d_nb.session.export import check_export, check_suffix
 
     if not options.prompts:
         raise UserError("There is no prompt; give at least one --click, --box, --scribble, --lasso or --start.")
     source = Path(options.image)
     replaces = options.overwrite or None
-    check_mask_path(options.output, source, overwrite=replaces)
+    plain = options.output.name.lower().endswith(MASK_SUFFIXES)
+    if plain:
+        check_mask_path(options.output, source, overwrite=replaces)
+    else:
+        check_suffix(options.output)
     if options.save is not None:
         if options.save.resolve() == options.output.resolve():
             raise UserError(f"{options.save} is to hold both the mask and the session; give --save another name.")
         check_folder(options.save.parent)
         check_not_source(options.save, source)
+    if options.anonymous:
+        for path in filter(None, (options.output, options.save)):
+            refuse_name(path, source)
     volume = open_image(options.image, options.series, geometry=options.geometry, straighten=options.straighten)
+    if not plain:
+        check_export(options.output, volume, overwrite=options.overwrite)
     prompts = [(text, made(volume)) for text, made in options.prompts]
     for _, prompt in prompts:
         prompt.check(volume)
     from sammed3d_nb.session.session import Session
 
-    session = Session(volume, load(options, options.model))
+    session = Session(volume, load(options, options.model), anonymous=options.anonymous)
     for number, (text, prompt) in enumerate(prompts, start=1):
         result = session.add(prompt)
         print(_line(number, prompt, text, result), flush=True)
@@ -71,7 +84,10 @@ def run(options: argparse.Namespace) -> int:
             print(f"Note: {note}", file=sys.stderr)
     if not session.current.local.count:
         print("Warning: the mask is empty; another click may find the object.", file=sys.stderr)
-    volume.write_mask(session.mask, options.output, overwrite=replaces)
+    if plain:
+        volume.write_mask(session.mask, options.output, overwrite=replaces)
+    else:
+        session.export(options.output, overwrite=options.overwrite)
     if options.save is not None:
         session.save(options.save)
     return 0

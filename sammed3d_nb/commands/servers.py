@@ -114,6 +114,7 @@ def lab_command(*, port: int = 8888, open_browser: bool = True) -> list[str]:
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.open_browser={open_browser}",
+        "--ServerApp.contents_manager_class=sammed3d_nb.commands.notebooks.Notebooks",
         f"--ServerApp.tornado_settings={{'websocket_max_message_size': {_LARGEST_MESSAGE}}}",
         "--IdentityProvider.cookie_options={'SameSite': 'Lax'}",
         f"--ServerApp.allow_root={hasattr(os, 'geteuid') and os.geteuid() == 0}",  # in a container, one is root

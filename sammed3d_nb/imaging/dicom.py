@@ -20,6 +20,7 @@ from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom_header, dicom_kinds
 from sammed3d_nb.imaging.checks import check_geometry, expect_memory
 from sammed3d_nb.imaging.dicom_pixels import announced_bytes, check_pixels
+from sammed3d_nb.imaging.dicom_series import Key, choices, described, key_of
 from sammed3d_nb.imaging.itk import ImageFile, complaints, load, quiet
 from sammed3d_nb.imaging.naming import stem
 from sammed3d_nb.imaging.tilt import straightened
@@ -59,13 +60,13 @@ class Grid:
 
 def read_folder(folder: Path, series: str | None, *, straighten: bool = False) -> ImageFile:
     """Read the largest DICOM series below a folder, or the one asked for by UID, number or description."""
-    found: dict[str, list[Any]] = defaultdict(list)
+    found: dict[Key, list[Any]] = defaultdict(list)
     damaged: dict[str, list[Path]] = defaultdict(list)  # "" where the series cannot be read
     others, imageless = [], []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         header = dicom_header.read(path) if dicom_header.is_dicom(path) else None
         if header is not None and dicom_kinds.is_image(header):
-            found[dicom_header.series_uid(header)].append((path, header))
+            found[key_of(header)].append((path, header))
         elif header is not None and dicom_header.is_damaged(header):
             damaged[dicom_header.series_uid(header)].append(path)
         elif header is not None and "Rows" in header:
@@ -85,7 +86,7 @@ def read_folder(folder: Path, series: str | None, *, straighten: bool = False) -
         chosen = max(found.values(), key=lambda files: sum(dicom_header.voxels(header) for _, header in files))
     else:
         chosen = _named(found, series, folder)
-    first = chosen[0][1]
+    first, listed = chosen[0][1], tuple[str, ...]()
     name, uid = (
         dicom_header.plain(first.get("SeriesDescription", "")) or folder.resolve().name,
         dicom_header.series_uid(first),
@@ -95,6 +96,7 @@ def read_folder(folder: Path, series: str | None, *, straighten: bool = False) -
     notes = dicom_kinds.left_out(folder, imageless)
     if series is None and len(found) > 1:
         notes += (f"{folder.name} holds {len(found)} series; the largest is used: {_describe(chosen)}.",)
+        listed = choices([described(files) for files in found.values()], described(chosen))
     shown = ", ".join(path.name for path in damaged[""][:3])
     left_out = f"holds damaged DICOM files, which are left out: {len(damaged[''])} ({shown})"
     if shown:
@@ -109,7 +111,7 @@ def read_folder(folder: Path, series: str | None, *, straighten: bool = False) -
         if shown:  # perhaps they are what the series lacks
             raise VolumeError(f"{str(error).removesuffix('.')}; {folder.name} {left_out}.") from error
         raise
-    return replace(image, name=name, warnings=notes + image.warnings)
+    return replace(image, name=name, warnings=notes + image.warnings, choices=listed)
 
 
 def read_file(path: Path, *, alone: bool = True, straighten: bool = False) -> ImageFile:
@@ -141,13 +143,25 @@ def read_file(path: Path, *, alone: bool = True, straighten: bool = False) -> Im
     return _image_file(image, grid, stem(path), header, straighten)
 
 
+def frames_of(path: Path, series: str | None) -> list[Frame]:
+    """The slices of a file, or of a series below a folder, in the order of the volume's k."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    frames: list[Frame] = []
+    for file in files:
+        header = dicom_header.read(file) if dicom_header.is_dicom(file) else None
+        if header is not None and dicom_kinds.is_image(header) and dicom_header.series_uid(header) == series:
+            frames += _frames(file, header, int(header.get("NumberOfFrames", 1) or 1))
+    return _grid(path.name, frames).frames if frames else []
+
+
 def _read_series(name: str, files: list[tuple[Path, Any]], straighten: bool) -> ImageFile:
     frames = []
     expect_memory(name, sum(announced_bytes(header, 1) for _, header in files))
     for path, header in files:
         _check_channels(path.name, header)
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
-            raise VolumeError(f"{name} holds several multi-frame files; open one of them, e.g. {path.name}.")
+            there = ", ".join(file.name for file, _ in files[:8]) + (", …" if len(files) > 8 else "")
+            raise VolumeError(f"{name} holds several multi-frame files; open one of them: {there}.")
         frames += _frames(path, header, 1)
         check_pixels(path, header, 1)
     grid = _grid(name, frames)
@@ -180,7 +194,8 @@ def _image_file(image: Any, grid: Grid, name: str, header: Any, straighten: bool
     elif grid.tilt is not None:
         notes += (_tilt_sentence(name, grid),)
     series = dicom_header.series_uid(header) or None
-    return ImageFile(image, name, str(header.get("Modality", "")), notes, series, slices=slices)
+    tilt = None if grid.tilt is None else tuple(grid.tilt.tolist())
+    return ImageFile(image, name, str(header.get("Modality", "")), notes, series, slices=slices, tilt=tilt)
 
 
 def _tilt_sentence(name: str, grid: Grid) -> str:
@@ -328,11 +343,11 @@ def _check_channels(name: str, header: Any) -> None:
         raise VolumeError(f"{name} is a colour image ({channels} values per pixel); expected one value: {_EXPECTED}.")
 
 
-def _named(found: dict[str, list[Any]], wanted: str, folder: Path) -> list[Any]:
+def _named(found: dict[Key, list[Any]], wanted: str, folder: Path) -> list[Any]:
     matches = [
         files
-        for uid, files in found.items()
-        if wanted in (uid, str(files[0][1].get("SeriesNumber", "")), str(files[0][1].get("SeriesDescription", "")))
+        for key, files in found.items()
+        if wanted in (key[0], str(files[0][1].get("SeriesNumber", "")), str(files[0][1].get("SeriesDescription", "")))
     ]
     if len(matches) == 1:
         return matches[0]
@@ -342,7 +357,6 @@ def _named(found: dict[str, list[Any]], wanted: str, folder: Path) -> list[Any]:
 
 
 def _describe(files: list[Any]) -> str:
-    header = files[0][1]
-    text = dicom_header.plain(header.get("SeriesDescription", "")) or "without description"
-    number = dicom_header.plain(header.get("SeriesNumber", ""))
-    return f"{dicom_header.plain(header.get('SeriesInstanceUID', ''))} (number {number}, {text}, {len(files)} files)"
+    one = described(files)
+    text = one.description or "without description"
+    return f"{one.uid} (number {one.number}, {text}, {len(files)} files)"

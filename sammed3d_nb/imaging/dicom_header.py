@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,11 +15,13 @@ from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging.checks import expect_memory
 
 _TAGS = [
-    "SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns",
-    "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
+    "SOPClassUID", "Modality", "SeriesDescription", "PatientID", "SeriesInstanceUID",
+    "SeriesNumber", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "FrameOfReferenceUID", "ReferencedSeriesSequence",
 ]  # fmt: skip
+
+_LAST_OF_IMAGE = 0x00280031  # size and pixel spacing are told by then
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LONGEST_META = 1 << 16
@@ -57,6 +60,33 @@ def read(path: Path) -> Any:
                     setattr(kept, keyword, header[keyword].value)
             header = kept
     return header
+
+
+def brief(path: Path) -> Any | None:
+    """The tags before and about the image's size, for lists of many files; None of what is no DICOM or is damaged.
+
+    Of a file with many frames, what is told of each is not among them; see `read`. Values are looked at when they are
+    used, and may be damaged then.
+    """
+    from pydicom.filereader import read_partial
+
+    with path.open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            return read(path) if is_dicom(path) else None
+        file.seek(0)
+        with tolerant():
+            try:
+                _expect_bounded(path)
+                return read_partial(file, lambda tag, _, __: tag > _LAST_OF_IMAGE, specific_tags=_numbers_of_tags())
+            except Exception:  # whatever a damaged file makes pydicom stumble over
+                return None
+
+
+@cache
+def _numbers_of_tags() -> list[Any]:
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in _TAGS]
 
 
 def read_whole(path: Path) -> Any:
@@ -138,6 +168,14 @@ def is_damaged(header: Any) -> bool:
 def truncated(path: Path) -> VolumeError:
     """The error to raise for a damaged file."""
     return VolumeError(f"{path.name} is truncated (its DICOM header ends early); copy or export it again.")
+
+
+def endless(path: Path) -> VolumeError:
+    """The error to raise for a file one of whose elements announces more than there is."""
+    return VolumeError(
+        f"{path.name} is truncated or damaged: one of its DICOM elements announces more bytes than there are; copy or"
+        " export it again."
+    )
 
 
 def voxels(header: Any) -> int:

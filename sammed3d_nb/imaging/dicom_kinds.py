@@ -24,8 +24,13 @@ _MOST_LOOKED_AT = 600
 
 def is_image(header: Any) -> bool:
     """Whether the object is an image that can be part of a volume; pictures of the screen (SC) have no place."""
+    return bool(dicom_header.pixels_at(header)) and may_be_image(header)
+
+
+def may_be_image(header: Any) -> bool:
+    """The same as far as a header tells that was not read up to the pixels."""
     storage = dicom_header.storage(header)
-    if "Rows" not in header or not dicom_header.pixels_at(header) or any(kind in storage for kind in _NO_IMAGES):
+    if "Rows" not in header or any(kind in storage for kind in _NO_IMAGES):
         return False
     placed = "ImagePositionPatient" in header or "PerFrameFunctionalGroupsSequence" in header
     return placed or "Secondary Capture" not in storage

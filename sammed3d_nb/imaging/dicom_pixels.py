@@ -17,6 +17,7 @@ from sammed3d_nb.imaging import dicom_header
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _MOST_RLE = 64  # two bytes tell at most 128
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG, _JPEG_2000 = b"\xff\xd8\xff", b"\xff\x4f\xff\x51"
@@ -51,6 +52,11 @@ def check_pixels(path: Path, header: Any, count: int) -> None:
         if syntax is None or not syntax.is_encapsulated:
             left = path.stat().st_size - file.tell()
             _expect(path, need, left if length == _UNDEFINED else min(length, left))
+            if length != _UNDEFINED:
+                if length > left:
+                    raise dicom_header.endless(path)
+                file.seek(length, 1)
+                _check_behind(path, file, syntax)
             return
         if str(syntax) == _RLE:
             _expect(path, need, path.stat().st_size * _MOST_RLE)
@@ -62,11 +68,32 @@ def check_pixels(path: Path, header: Any, count: int) -> None:
                     f"{path.name} is truncated or damaged: frame {found} of its compressed pixels is not whole; copy or"
                     " export it again."
                 )
+        file.seek(4, 1)
+        _check_behind(path, file, syntax)
         if found != count:
             raise VolumeError(
                 f"{path.name} is truncated: it holds {found:,} of the {count:,} frames that its header announces; copy"
                 " or export it again."
             )
+
+
+def _check_behind(path: Path, file: BinaryIO, syntax: Any) -> None:
+    """Refuse elements behind the pixels that announce more bytes than there are: GDCM asks for that much memory."""
+    order = ">" if syntax is not None and not syntax.is_little_endian else "<"
+    explicit, size = syntax is None or not syntax.is_implicit_VR, path.stat().st_size
+    while len(head := file.read(8)) == 8:
+        kind = head[4:6]
+        if not (explicit and kind.isalpha() and kind.isupper()):
+            length = int(struct.unpack(order + "I", head[4:8])[0])
+        elif kind in _LONG:
+            length = int(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
+        else:
+            length = int(struct.unpack(order + "H", head[6:8])[0])
+        if length == _UNDEFINED:
+            return
+        if length > size - file.tell():
+            raise dicom_header.endless(path)
+        file.seek(length, 1)
 
 
 def _expect(path: Path, need: int, found: int) -> None:

@@ -15,6 +15,7 @@ from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import dicom_header
 from sammed3d_nb.imaging.checks import check_geometry, expect_memory
 from sammed3d_nb.imaging.label_names import clean
+from sammed3d_nb.imaging.tilt import Leaning
 
 _STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # segmentation, label map segmentation
 _MOST_SEGMENTS, _MOST_FRAMES = 1000, 1_000_000
@@ -43,6 +44,7 @@ class Segments:
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     direction: tuple[float, ...]
+    leans: bool = False  # put upright, as the stack of a tilted gantry's slices is
 
     def __iter__(self) -> Iterator[tuple[Segment, Any]]:
         for segment in self.described:
@@ -80,15 +82,19 @@ def find(path: Path) -> Path | None:
     return found[0] if found else None
 
 
-def read(path: Path) -> Segments:
+def read(path: Path, leaning: Leaning | None = None) -> Segments:
     """Read a DICOM SEG: binary, fractional (from one half on) or a label map.
+
+    Args:
+        path: The file.
+        leaning: Of an image of a tilted gantry: frames that lie as its slices do are put where its stack shows them.
 
     Raises:
         VolumeError: Whatever is wrong with the file, in one sentence.
     """
     try:
         with dicom_header.tolerant():
-            return _read(path)
+            return _read(path, leaning)
     except VolumeError:
         raise
     except MemoryError as error:
@@ -97,7 +103,7 @@ def read(path: Path) -> Segments:
         raise VolumeError(f"{path.name} is a damaged DICOM segmentation; copy or export it again.") from error
 
 
-def _read(path: Path) -> Segments:
+def _read(path: Path, leaning: Leaning | None) -> Segments:
     data = dicom_header.read_whole(path)
     count = int(data.get("NumberOfFrames", 1) or 1)
     per_frame, shared = data.get("PerFrameFunctionalGroupsSequence"), data.get("SharedFunctionalGroupsSequence")
@@ -122,6 +128,9 @@ def _read(path: Path) -> Segments:
     if not np.allclose(axes, axes[0], atol=1e-4):
         raise VolumeError(f"{path.name} has frames of different orientation; expected parallel slices.")
     normal = np.cross(*axes[0])
+    leans = leaning is not None and _lies_as(leaning, positions, axes[0], (columns, rows))
+    if leaning is not None and leans:
+        positions = leaning.upright(positions)
     stated = find(0, "PixelMeasuresSequence", "SpacingBetweenSlices")
     thickness = find(0, "PixelMeasuresSequence", "SliceThickness")
     planes, gap = _places(path.name, positions, axes[0], normal, (columns, rows), stated, thickness)
@@ -146,7 +155,23 @@ def _read(path: Path) -> Segments:
         spacing=(columns, rows, gap),
         origin=(float(first[0]), float(first[1]), float(first[2])),
         direction=tuple(direction.ravel().tolist()),
+        leans=leans,
     )
+
+
+def _aside(positions: npt.NDArray[np.float64], axes: npt.NDArray[np.float64], spacing: tuple[float, float]) -> bool:
+    """Whether frames do not lie one above the other."""
+    return bool(np.abs((positions - positions[0]) @ axes.T).max() > 0.5 * min(spacing))
+
+
+def _lies_as(
+    leaning: Leaning, positions: npt.NDArray[np.float64], axes: npt.NDArray[np.float64], spacing: tuple[float, float]
+) -> bool:
+    """Whether frames lean as the slices do; a single one is taken for one of them."""
+    if abs(float(np.cross(*axes) @ leaning.normal)) < 0.999:
+        return False
+    single = np.ptp(positions @ leaning.normal) < 1e-2
+    return (bool(single) or _aside(positions, axes, spacing)) and not _aside(leaning.upright(positions), axes, spacing)
 
 
 def _places(
@@ -161,8 +186,7 @@ def _places(
     """The plane of each frame, from 0, and the distance of planes in mm."""
     heights = positions @ normal
     heights = heights - heights.min()
-    aside = (positions - positions[0]) @ axes.T
-    if np.abs(aside).max() > 0.5 * min(spacing):
+    if _aside(positions, axes, spacing):
         raise VolumeError(f"{name} has frames that do not lie in line; expected parallel slices one above the other.")
     gaps = np.diff(np.unique(np.round(heights, 3)))
     smallest = float(gaps[gaps > 1e-2].min()) if (gaps > 1e-2).any() else 0.0

@@ -75,13 +75,13 @@ def check_nrrd(path: Path) -> Checked:
     steps = steps or [float(n) for n in fields.get("spacings", "").split() if n.lower() != "nan"]
     if len(steps) == 3:
         check_geometry(name, steps, np.eye(3), (0, 0, 0))
-    mm, notes = _unit(name, fields.get("space units") or ("" if vectors else fields.get("units", "")))
+    mm, notes = unit_of(name, fields)
     bytes_each = _NRRD_BYTES.get(fields.get("type", "").lower())
     encoding = _NRRD_ENCODINGS.get(fields.get("encoding", "").lower())
     if bytes_each is None or encoding is None:
         raise VolumeError(
-            f"{name} has voxels of the type {fields.get('type')!r}, encoded as {fields.get('encoding')!r}, which cannot"
-            " be read; save it as int16, gzip."
+            f"{name} has voxels of the type {fields.get('type')!r:.40}, encoded as {fields.get('encoding')!r:.40}, and"
+            " cannot be read; save it as int16, gzip."
         )
     lines, skip = (int(fields.get(f"{what} skip", fields.get(f"{what}skip", 0))) for what in ("line", "byte"))
     stored = Stored(encoding, bytes_each, lines=lines, skip=skip)
@@ -100,7 +100,7 @@ def check_metaimage(path: Path) -> Checked:
         raise VolumeError(f"{name} is truncated: its MetaImage header is not complete; copy or export it again.")
     sizes = [int(n) for n in fields["DimSize"].split()]
     if len(sizes) != int(fields["NDims"]) or min(sizes) < 1:
-        raise VolumeError(f"{name} has a damaged header (its size reads {fields['DimSize']}); export it again.")
+        raise VolumeError(f"{name} has a damaged header (its size reads {fields['DimSize']!s:.60}); export it again.")
     if len(sizes) == 3:
         steps = _numbers(fields.get("ElementSpacing") or fields.get("ElementSize") or "1 1 1")
         axes = _numbers(fields.get("TransformMatrix") or fields.get("Rotation") or "1 0 0 0 1 0 0 0 1")
@@ -108,7 +108,7 @@ def check_metaimage(path: Path) -> Checked:
     element = fields["ElementType"].removeprefix("MET_").removesuffix("_ARRAY")
     bytes_each = _METAIMAGE_BYTES.get(element.removeprefix("U"))
     if bytes_each is None:
-        raise VolumeError(f"{name} has voxels of the type {fields['ElementType']!r}; save it as MET_SHORT.")
+        raise VolumeError(f"{name} has voxels of the type {fields['ElementType']!r:.40}; save it as MET_SHORT.")
     packed = _yes(fields, "CompressedData")
     binary = _yes(fields, "BinaryData", "True")
     files = _metaimage_files(path, fields)
@@ -140,15 +140,17 @@ def _expect_voxels(path: Path, count: int, stored: Stored, files: Sequence[Path]
         stored.check(file, 0 if files else header_bytes, share)
 
 
-def _unit(name: str, text: str) -> tuple[float, tuple[str, ...]]:
-    """How many mm the stated unit has, and what to say of it."""
+def unit_of(name: str, fields: dict[str, str]) -> tuple[float, tuple[str, ...]]:
+    """How many mm the unit has that an NRRD header states, and what to say of it."""
+    vectors = "(" in fields.get("space directions", "")
+    text = fields.get("space units") or ("" if vectors else fields.get("units", ""))
     stated = [unit.strip() for unit in re.findall(r'"([^"]*)"', text)[:3]]
     known = [_MM.get(unit.lower(), _MM.get(unit.lower()[:-1]) if unit[1:].endswith("s") else None) for unit in stated]
     other = next((unit for unit, mm in zip(stated, known, strict=True) if mm is None), None)
     if other is not None or len(set(known)) > 1:
         shown = other or " and ".join(dict.fromkeys(stated))
         raise VolumeError(
-            f"{name} states its spacing in {shown}; expected one unit of length, such as mm: convert it first."
+            f"{name} states its spacing in {shown!s:.60}; expected one unit of length, such as mm: convert it first."
         )
     mm = known[0] if known and known[0] is not None else 1.0
     return mm, () if mm == 1 else (f"{name} states its geometry in {stated[0]}; it was converted to mm.",)

@@ -40,6 +40,8 @@ class ImageFile:
     series: str | None = None
     stated: NiftiGeometry | None = None
     slices: Slices | None = None
+    choices: tuple[str, ...] = ()
+    tilt: tuple[float, ...] | None = None
 
 
 def load(path: Path, reader: str, size: Sequence[int] = ()) -> Any:

@@ -17,6 +17,7 @@ from sammed3d_nb.imaging.checks import check_geometry
 from sammed3d_nb.imaging.label_names import Named, names_of
 from sammed3d_nb.imaging.readers import read_image
 from sammed3d_nb.imaging.region import LocalMask, Region, bounding_box, triple
+from sammed3d_nb.imaging.tilt import Leaning
 from sammed3d_nb.imaging.volume import Volume
 
 _MOST_LABELS = 1000
@@ -61,7 +62,8 @@ def read_label_map(path: str | Path, volume: Volume) -> LabelMap:
     path = Path(os.path.expanduser(path))  # noqa: PTH111  pathlib fails on a file that is called ~name
     segments = dicom_seg.find(path)
     if segments is not None:
-        return _from_segments(dicom_seg.read(segments), volume)
+        leaning = None if volume.tilt is None else Leaning.of(volume.slices or volume.image, volume.tilt)
+        return _from_segments(dicom_seg.read(segments, leaning), volume)
     found = read_image(path)
     if found.image.GetDimension() != 3:
         raise VolumeError(f"{path.name} is {found.image.GetDimension()}-D; expected a 3-D label map.")
@@ -84,8 +86,12 @@ def read_label_map(path: str | Path, volume: Volume) -> LabelMap:
 
 def _from_segments(found: dicom_seg.Segments, volume: Volume) -> LabelMap:
     masks, remarks = [], list(found.remarks)
+    moved: list[str] = []
     for segment, image in found:
-        here, moved = _onto(found.name, image, volume)
+        if found.leans:
+            here = _onto_slices(image, volume)
+        else:
+            here, moved = _onto(found.name, image, volume)
         remarks += [remark for remark in moved if remark not in remarks]
         masks.append(NamedMask(segment.name, segment.colour, LocalMask.of(sitk.GetArrayViewFromImage(here))))
     _expect_overlap(found.name, [mask.mask for mask in masks], image, volume)
@@ -102,6 +108,14 @@ def _onto(name: str, image: Any, volume: Volume) -> tuple[Any, list[str]]:
     remark = f"{name} lies on another grid than {volume.name}; it was brought to that by nearest neighbour."
     here = sitk.Resample(image, volume.image, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
     return here, [remark]
+
+
+def _onto_slices(image: Any, volume: Volume) -> Any:
+    """Frames that lie as the slices of a tilted gantry do, put upright, where the volume shows those slices."""
+    slices = volume.slices or volume.image
+    onto = slices.GetSize(), sitk.Transform(), sitk.sitkNearestNeighbor
+    here = sitk.Resample(image, *onto, slices.GetOrigin(), slices.GetSpacing(), slices.GetDirection())
+    return here if volume.slices is None else _on_straightened(here, volume)
 
 
 def _on_straightened(image: Any, volume: Volume) -> Any:

@@ -38,6 +38,14 @@ def telling_name(name: str, path: Path) -> str:
     return next((found for found in candidates if found and found.lower() not in _FOR_EVERY_PATIENT), name)
 
 
+def names_image(text: str, path: Path | None) -> bool:
+    """Whether a file's name tells from which file or folder its image came, which may be named after a patient."""
+    if path is None:
+        return False
+    name = telling_name(stem(Path(os.path.abspath(path))), path).lower()  # noqa: PTH100  as above
+    return len(name) > 3 and name not in _FOR_EVERY_PATIENT and name in text.lower()
+
+
 def is_export(path: Path) -> bool:
     """Whether a file's name says that it holds exported masks; `writers.is_ours` looks into the file."""
     return stem(path).lower().endswith((MASKS, ".seg"))

@@ -196,11 +196,17 @@ def _behind_lines(path: Path, start: int, lines: int) -> int:
         return file.tell()
 
 
+_LONGEST_WORD = 400
+"""Bytes of a number as text: NrrdIO copies one that it refuses into 1024 bytes."""
+
+
 def _count_texts(path: Path, start: int) -> int:
     """How many words there are from a byte on."""
     count, inside = 0, False
     for chunk in unpacked(path, skip=start):
         words = chunk.split()
+        if max(map(len, words), default=0) > _LONGEST_WORD:
+            raise VolumeError(f"{path.name} is damaged: what stands for a voxel is no number; copy or export it again.")
         count += len(words) - (inside and bool(words) and not chunk[:1].isspace())
         inside = not chunk[-1:].isspace()
     return count

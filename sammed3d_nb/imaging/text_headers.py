@@ -11,6 +11,15 @@ from typing import BinaryIO
 from sammed3d_nb.errors import VolumeError
 
 _LONGEST_LINE, _MOST_BYTES = 1 << 20, 16 << 20
+_LONGEST_FIELD = 512
+"""Characters of an NRRD field but for `content`: NrrdIO copies one that it refuses into 1024 bytes."""
+_LONGEST_TEXT, _LONGEST_KEY, _LONGEST_VALUE = 250, 200, 16_000
+"""Characters that MetaIO has room for: 255 of its own texts and of any name, 32,768 of what programs add."""
+_METAIO_TEXTS = frozenset(
+    """Comment ObjectType ObjectSubType ObjectTypeName ObjectSubTypeName TransformType Name ID ParentID AcquisitionDate
+    BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData CompressedDataSize CompressionLevel
+    DistanceUnits AnatomicalOrientation Modality ElementType ElementDataFile HeaderSize NDims""".split()  # noqa: SIM905
+)
 
 
 @dataclass
@@ -40,6 +49,8 @@ def read_nrrd(path: Path) -> TextHeader:
             header.keys[key] = value.replace("\\n", "\n").replace("\\\\", "\\")
         else:
             key, colon, value = line.partition(":")
+            if len(line.encode()) > _LONGEST_FIELD and key.strip().lower() != "content":
+                raise _too_long(path, key)
             if colon:
                 _once(path, header.fields, key.strip().lower())
                 header.fields[key.strip().lower()] = value.strip()
@@ -55,6 +66,9 @@ def read_metaimage(path: Path) -> TextHeader:
 
     def take(line: str) -> bool:
         key, value = (part.strip() for part in [*re.split("[=:]", line, maxsplit=1), ""][:2])
+        longest = _LONGEST_TEXT if key in _METAIO_TEXTS else _LONGEST_VALUE
+        if len(key.encode()) > _LONGEST_KEY or len(value.encode()) > longest:
+            raise _too_long(path, key)
         _once(path, header.fields, key)
         header.fields[key] = value
         return key != "ElementDataFile"
@@ -88,6 +102,13 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
         if len(line) == _LONGEST_LINE or file.tell() > _MOST_BYTES:
             raise VolumeError(f"{path.name} has a header without end, so it is damaged; copy or export it again.")
         yield line.decode("utf-8", "replace").strip()
+
+
+def _too_long(path: Path, key: str) -> VolumeError:
+    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in key[:40]).split())
+    return VolumeError(
+        f"{path.name} has a header without end, so it is damaged (at {shown} …); copy or export it again."
+    )
 
 
 def _once(path: Path, fields: dict[str, str], key: str) -> None:

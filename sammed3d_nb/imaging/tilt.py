@@ -45,9 +45,9 @@ class Slices:
         return self.direction
 
     def take_back(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Labels (z, y, x) of the straightened grid on the slices as they were taken, each voxel from the nearest."""
+        """Labels (z, y, x, …) of the straightened grid on the slices as they were taken, each from the nearest."""
         columns, rows, count = self.size
-        back = np.empty((count, rows, columns), labels.dtype)
+        back = np.empty((count, rows, columns, *labels.shape[3:]), labels.dtype)
         for k, (i, j) in enumerate(np.rint(self.shifts).astype(int)):
             back[k] = labels[k, j : j + rows, i : i + columns]
         return back
@@ -59,6 +59,31 @@ class Slices:
         for k, (i, j) in enumerate(np.rint(self.shifts).astype(int)):
             along[k, j : j + rows, i : i + columns] = labels[k]
         return along
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """How the slices of a tilted gantry lean away from the stack on which they are shown.
+
+    Attributes:
+        origin: LPS mm of the first voxel of the first slice.
+        normal: Unit vector across the slices.
+        per_mm: LPS mm by which a slice lies aside for each mm of height.
+    """
+
+    origin: npt.NDArray[np.float64]
+    normal: npt.NDArray[np.float64]
+    per_mm: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, grid: Any, tilt: npt.ArrayLike) -> Leaning:
+        """Of a stack (a SimpleITK image or `Slices`) and the LPS mm from one slice to the next across its normal."""
+        normal = np.reshape(grid.GetDirection(), (3, 3))[:, 2]
+        return cls(np.array(grid.GetOrigin()), normal, np.asarray(tilt, dtype=np.float64) / grid.GetSpacing()[2])
+
+    def upright(self, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Places (n, 3) in the patient, in LPS mm, to where the stack shows them."""
+        return positions - np.outer((positions - self.origin) @ self.normal, self.per_mm)
 
 
 def straightened(image: Any, tilt: npt.NDArray[np.float64]) -> tuple[Any, Slices]:

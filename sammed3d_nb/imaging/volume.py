@@ -7,6 +7,7 @@ refused with one sentence, and what is usable but odd (a tilted gantry, disagree
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -26,7 +27,7 @@ from sammed3d_nb.imaging.naming import telling_name
 from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.readers import read_image
 from sammed3d_nb.imaging.tilt import Slices
-from sammed3d_nb.imaging.writers import write_labels
+from sammed3d_nb.imaging.writers import LAYERED, write_labels
 from sammed3d_nb.spaces import LPS_TO_RAS, Transform
 
 Triple = tuple[float, float, float]
@@ -49,6 +50,8 @@ class Volume:
         stated: The geometry as its NIfTI file states it, which masks in NIfTI keep whole; None for other files.
         slices: The slices of a tilted gantry that it was straightened from, on which masks are written; else None.
         geometry: Which of two geometries of a NIfTI file was asked for, "sform" or "qform"; None for neither.
+        choices: Of a DICOM folder from which one of several series was taken, unasked: a line for each series.
+        tilt: Of a tilted gantry, the LPS mm by which each slice was taken aside of the one before; None else.
 
     Raises:
         VolumeError: The image is not a finite 3-D scalar volume with an orthonormal direction.
@@ -63,6 +66,8 @@ class Volume:
     stated: NiftiGeometry | None = None
     slices: Slices | None = None
     geometry: str | None = None
+    choices: tuple[str, ...] = ()
+    tilt: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.image)
@@ -103,6 +108,8 @@ class Volume:
             stated=found.stated,
             slices=found.slices,
             geometry=geometry,
+            choices=found.choices,
+            tilt=found.tilt,
         )
 
     @classmethod
@@ -115,6 +122,7 @@ class Volume:
         *,
         name: str = "array",
         modality: str = "",
+        warnings: Sequence[str] = (),
     ) -> Volume:
         """Make a volume of an array (copied).
 
@@ -125,6 +133,7 @@ class Volume:
             origin: LPS mm of the centre of voxel (0, 0, 0).
             name: What to call it.
             modality: "CT", "MR" or "".
+            warnings: Sentences about it that the user should see.
 
         Raises:
             VolumeError: Wrong shape, type or geometry, or values that are not finite.
@@ -144,7 +153,13 @@ class Volume:
         image.SetSpacing([float(s) for s in spacing])
         image.SetOrigin([float(o) for o in origin])
         image.SetDirection([float(d) for d in np.ravel(axes)])
-        return cls(image, name=name, modality=modality)
+        return cls(image, name=name, modality=modality, warnings=tuple(warnings))
+
+    def kept_at(self, path: Path) -> Volume:
+        """The same volume, of which `path` is the file."""
+        same = copy.copy(self)  # what has been computed of it goes along
+        object.__setattr__(same, "path", path)
+        return same
 
     @cached_property
     def array(self) -> npt.NDArray[Any]:
@@ -224,7 +239,7 @@ class Volume:
 
         Args:
             mask: Whole numbers from 0 or booleans, shape (z, y, x) as ``array``; stored in the smallest unsigned type
-                that holds them.
+                that holds them. A .seg.nrrd takes layers of them too, (z, y, x, layer), for labels that share voxels.
             path: Ends in .nii, .nii.gz, .nrrd, .mha or .mhd; the suffix chooses the format.
             overwrite: Whether a file that is there may be replaced; when left out, one that this method wrote may be,
                 and no other. The volume's own file never is.
@@ -239,8 +254,9 @@ class Volume:
             VolumeError: Another shape, type or suffix, the volume's own file, a file that must not be replaced, or a
                 place that cannot be written.
         """
-        values = np.asarray(mask)
-        if values.shape != self.array.shape:
+        values, path = np.asarray(mask), Path(os.path.expanduser(path))  # noqa: PTH111
+        layered = values.ndim == 4 and path.name.lower().endswith(LAYERED)
+        if values.shape[: 3 if layered else None] != self.array.shape:
             raise VolumeError(
                 f"The mask has shape {values.shape}; {self.name} has {self.array.shape} (z, y, x), and they must match."
             )
@@ -249,7 +265,7 @@ class Volume:
         return write_labels(
             values,
             self.slices or self.image,
-            Path(os.path.expanduser(path)),  # noqa: PTH111
+            path,
             source=self.path,
             stated=self.stated,
             overwrite=overwrite,

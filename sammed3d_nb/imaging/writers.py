@@ -21,10 +21,13 @@ from sammed3d_nb import atomic
 from sammed3d_nb.errors import VolumeError
 from sammed3d_nb.imaging import label_headers
 from sammed3d_nb.imaging.dicom_header import is_dicom
+from sammed3d_nb.imaging.naming import names_image
 from sammed3d_nb.imaging.nifti import NiftiGeometry
 from sammed3d_nb.imaging.streams import first_bytes, inflated, unpacked
 
 MASK_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+LAYERED = ".seg.nrrd"
+"""The suffix of 3D Slicer's segmentations, which hold labels that share voxels, in layers."""
 
 _GZIP, _ZLIB, _LEVEL = 31, 15, 3  # wbits and level of zlib.compressobj; label maps are small at any level
 
@@ -46,7 +49,7 @@ def write_labels(
     older file as it was. Memory: one slice beyond `values`.
 
     Args:
-        values: (z, y, x) whole numbers from 0 or booleans, on the grid of `like`.
+        values: (z, y, x) whole numbers from 0 or booleans, on the grid of `like`; (z, y, x, layer) for a .seg.nrrd.
         like: The SimpleITK image.
         path: Ends in one of `MASK_SUFFIXES`. Of an .mhd the voxels lie beside it in a .zraw.
         source: The image's own file or folder, which is never written over.
@@ -78,7 +81,8 @@ def write_labels(
             draft = folder / path.name
             match _suffix(path):
                 case ".nrrd":
-                    _write_behind(draft, label_headers.nrrd(like, dtype, labels), values, dtype)
+                    layers = values.shape[3] if values.ndim == 4 else None
+                    _write_behind(draft, label_headers.nrrd(like, dtype, labels, layers), values, dtype)
                 case ".mha" | ".mhd":
                     _write_metaimage(draft, values, dtype, like, labels)
                 case suffix:
@@ -119,6 +123,16 @@ def check_not_source(path: Path, source: Path | None) -> None:
             continue
         if written.samefile(source) or (source.resolve() in written.resolve().parents and is_dicom(written)):
             raise VolumeError(f"{written} is the image itself and would be overwritten; choose another name.")
+
+
+def refuse_name(path: Path, source: Path | None) -> None:
+    """Refuse a name of an anonymous file that tells which image it belongs to.
+
+    Raises:
+        VolumeError: It does.
+    """
+    if names_image(path.name, source):
+        raise VolumeError(f"{path.name} names the image, which an anonymous file is not to do; choose another name.")
 
 
 def is_ours(path: Path) -> bool:

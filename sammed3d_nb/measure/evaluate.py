@@ -5,8 +5,9 @@ Everything is measured on the volume's own grid after `Session.add`, so cubes, z
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from sammed3d_nb.measure.tables import (
     table_lines,
     write_csv,
 )
+from sammed3d_nb.measure.tasks import Each, Failed, serially
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
@@ -163,48 +165,102 @@ def evaluate(
         yield simulate(clicker, case, label, user)
 
 
+@dataclass(frozen=True)
+class Task:
+    """One case, or one structure of it, for one machine to do.
+
+    Attributes:
+        folder: The case.
+        name: What to call it.
+        load: Loads the model; None for `baseline.RegionGrowing`.
+        user: Who is simulated.
+        places: A single click at so many random places inside instead; 0 for `user.clicks` prompts.
+        label: The structure; 0 for none.
+    """
+
+    folder: Path
+    name: str
+    load: Callable[[], Engine] | None
+    user: User
+    places: int = 0
+    label: int = 0
+
+
+def structures_of(task: Task) -> list[tuple[int, str]]:
+    """The labels of the case's structures that are large enough, and their names."""
+    case = LabelledCase.read(task.folder, task.name)
+    return [(label, case.unique_names[label]) for label in structures(case)]
+
+
+def measure_structure(task: Task) -> list[Any]:
+    """`simulate` as rows of `Measurement`, or `anywhere`."""
+    case, clicker = _opened(task.folder, task.name, task.load)
+    if task.places:
+        return anywhere(clicker, case, task.label, task.places, task.user.seed)
+    return [asdict(one) for one in simulate(clicker, case, task.label, task.user)]
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path, name: str, load: Callable[[], Engine] | None) -> tuple[LabelledCase, Clicker]:
+    """The case that this process worked on last; its structures come one after the other."""
+    case = LabelledCase.read(folder, name)
+    return case, RegionGrowing(case.volume) if load is None else Session(case.volume, load())
+
+
 def run(
     folders: Sequence[Path],
     *,
-    model: Engine | None,
+    load: Callable[[], Engine] | None,
     user: User = User(),
     places: int = 0,
     csv: Path | None = None,
+    each: Each = serially,
 ) -> Iterator[str]:
     """The ``evaluate`` command: lines of the table, as they come.
 
+    A case that cannot be read, or a structure whose measuring fails, is a line that says so, and an error at the end.
+
     Args:
         folders: Labelled cases, or folders of such.
-        model: The model; None for `baseline.RegionGrowing`, which needs no weights.
+        load: Loads the model; None for `baseline.RegionGrowing`, which needs no weights.
         user: Who is simulated.
         places: Instead: a single click at so many random places inside each structure.
         csv: Where to write every measurement.
+        each: Who measures the structures.
 
     Raises:
-        UserError: A folder is no labelled case and holds none, or region growing was to answer more than clicks.
+        UserError: A folder is no labelled case and holds none, region growing was to answer more than clicks, or, at
+            the end, something failed.
     """
-    if model is None and user.first != "point":
+    if load is None and user.first != "point":
         raise UserError(f"Region growing takes clicks alone, no {user.first}; leave out --prompt or --baseline.")
+    cases = [Task(folder, name, load, user, places) for name, folder in cases_in(folders).items()]
+    tasks: list[tuple[Task, str]] = []
+    failed = 0
+    for case, found in zip(cases, each(structures_of, cases), strict=True):
+        if isinstance(found, Failed):
+            failed += 1
+            yield f"{case.name}  {found}"
+        elif not found:
+            yield f"{case.name}  has no structure of at least {SMALLEST_ML:g} mL"
+        else:
+            tasks += [(replace(case, label=label), name) for label, name in found]
     measurements: list[Measurement] = []
     scores: dict[tuple[str, str], list[float]] = {}
-    for name, folder in cases_in(folders).items():
-        case = LabelledCase.read(folder, name)
-        labels = structures(case)
-        if not labels:
-            yield f"{case.name}  has no structure of at least {SMALLEST_ML:g} mL"
-            continue
-        clicker: Clicker = RegionGrowing(case.volume) if model is None else Session(case.volume, model)
-        for label in labels:
-            if places:
-                key = case.name, case.unique_names[label]
-                scores[key] = anywhere(clicker, case, label, places, user.seed)
-                yield from anywhere_lines({key: scores[key]}, total=False)
-                continue
-            curve = simulate(clicker, case, label, user)
+    for (task, name), found in zip(tasks, each(measure_structure, [task for task, _ in tasks]), strict=True):
+        if isinstance(found, Failed):
+            failed += 1
+            yield f"{task.name}  {name}  {found}"
+        elif places:
+            scores[task.name, name] = found
+            yield from anywhere_lines({(task.name, name): found}, total=False)
+        else:
+            curve = [Measurement(**row) for row in found]
             measurements += curve
             yield curve_line(curve)
-        if csv is not None and measurements:
-            write_csv(measurements, csv)
+            if csv is not None:
+                write_csv(measurements, csv)
+    _opened.cache_clear()
     if scores:
         yield from ("", *anywhere_lines(scores, total=True))
     if measurements:
@@ -213,3 +269,5 @@ def run(
             yield from table_lines(summarise(measurements, by), by)
         if told := later_clicks(measurements):
             yield from ("", told)
+    if failed:
+        raise UserError(f"{failed} of these could not be measured; the lines above say why.")

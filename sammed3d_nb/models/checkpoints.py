@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sammed3d_nb.errors import CheckpointError
 from sammed3d_nb.models import hub, recognise
+from sammed3d_nb.models.nninteractive_folder import is_folder
 from sammed3d_nb.models.recognise import Kind, Recognised
 from sammed3d_nb.models.torch_files import Number, read_torch
 from sammed3d_nb.network.compact import Compact
@@ -198,19 +199,23 @@ def locate(source: str | Path | None) -> Path:
         return hub.fetch(str(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the path of one file ({', '.join(SUFFIXES)}).")
+        raise CheckpointError(
+            f"{path} is a folder, and none with a model of nnInteractive (plans.json, fold_0/checkpoint_final.pth); "
+            f"give such a folder, or the path of one file ({', '.join(SUFFIXES)})."
+        )
     if not path.exists():
-        known = ", ".join(("compact", *hub.KNOWN))
+        known = ", ".join(("compact", *hub.KNOWN, *hub.FOLDERS))
         raise CheckpointError(f"There is no model file {path}; give an existing path or a known name ({known}).")
     return path
 
 
 def listing(folder: str | Path) -> list[Path]:
-    """The files of a folder that may be models, by their suffix, sorted; nothing when there is no such folder."""
+    """What in a folder may be a model, files by their suffix, folders by what they hold; sorted."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted([*files, *(path for path in folder.iterdir() if is_folder(path))])
 
 
 def notes(contents: Contents, found: Recognised) -> list[str]:

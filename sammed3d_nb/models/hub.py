@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from sammed3d_nb.errors import DownloadError
+from sammed3d_nb.errors import DownloadError, LicenceError
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Published:
         title: for people.
         repository: on the hub.
         filename: in the repository.
-        sha256: of the file.
+        sha256: of the file; empty where it was never seen here: then what the hub says of it has to hold.
         megabytes: its size, 10⁶ bytes; roughly, the checksum decides.
         licence: its SPDX identifier.
     """
@@ -49,18 +49,115 @@ KNOWN: dict[str, Published] = {
 }
 
 
+@dataclass(frozen=True)
+class PublishedFolder:
+    """A model of several files on the Hugging Face Hub.
+
+    Attributes:
+        title: for people.
+        repository: on the hub.
+        folder: in the repository.
+        files: those that it needs, by their names in the folder, the largest first.
+        some: of these it needs one at least, and of the rest what there is.
+        megabytes: of all of them, 10⁶ bytes; roughly.
+        licence: its name, which a user types to accept it.
+        terms: where it is to be read.
+    """
+
+    title: str
+    repository: str
+    folder: str
+    files: tuple[str, ...]
+    some: tuple[str, ...]
+    megabytes: int
+    licence: str
+    terms: str
+
+    def file(self, name: str) -> Published:
+        """One of its files."""
+        size = self.megabytes if name == self.files[0] else 1
+        return Published(self.title, self.repository, f"{self.folder}/{name}", "", size, self.licence)
+
+
+FOLDERS: dict[str, PublishedFolder] = {
+    "nninteractive": PublishedFolder(
+        "nnInteractive v1.0",
+        "MIC-DKFZ/nnInteractive",
+        "nnInteractive_v1.0",
+        ("fold_0/checkpoint_final.pth", "plans.json", "dataset.json"),
+        ("inference_info.json", "inference_session_class.json", "LICENSE"),
+        411,
+        "CC BY-NC-SA 4.0",
+        "https://creativecommons.org/licenses/by-nc-sa/4.0/",
+    ),
+}
+
+
+PUBLISHED: dict[str, Published | PublishedFolder] = {**KNOWN, **FOLDERS}
+
+
 def published_as(sha256: str) -> str:
     """`` (sam-med3d-turbo, as published)`` for a known checksum, else nothing."""
     return next((f" ({name}, as published)" for name, known in KNOWN.items() if known.sha256 == sha256), "")
 
 
 def cached(name: str) -> Path | None:
-    """Where a known checkpoint lies in the hub's cache, or ``None``. Asks no server and checks no sum."""
+    """Where a known model lies in the hub's cache, or ``None``. Asks no server and checks no sum."""
+    if name in KNOWN:
+        return _cached(KNOWN[name])
+    known = FOLDERS[name]
+    needed = [_cached(known.file(one)) for one in known.files]
+    found = [path for path in needed if path is not None]
+    some = any(_cached(known.file(one)) for one in known.some[:-1])
+    return found[1].parent if len(found) == len(needed) and some else None
+
+
+def _cached(known: Published) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    known = KNOWN[name]
     found = try_to_load_from_cache(known.repository, known.filename)
     return Path(found) if isinstance(found, str) else None
+
+
+def fetch_folder(name: str, accept_license: str | None = None) -> Path:
+    """Find a known model of several files in the cache, or download it once its licence was accepted by name.
+
+    Args:
+        name: Of `FOLDERS`.
+        accept_license: What the user has accepted; `licence_of` shows it.
+
+    Returns:
+        Its folder in the cache. Nothing has opened it yet.
+
+    Raises:
+        LicenceError: It is not there and the licence was not accepted.
+        DownloadError: As for `fetch`.
+    """
+    known = FOLDERS[name]
+    found = cached(name)
+    if found is not None:
+        return found
+    if accept_license is None or _plain(accept_license) != _plain(known.licence):
+        said = "" if accept_license is None else f" (“{accept_license[:60]}” is another one)"
+        raise LicenceError(
+            f"{known.title} is under {known.licence}: not for commercial use, name its authors, pass on what you make "
+            f"of it under the same terms ({known.terms}). To accept that, and fetch {known.megabytes} MB, say its name"
+            f'{said}: accept_license="{known.licence}", or sammed3d-nb models get {name} --accept-license '
+            f'"{known.licence}".'
+        )
+    folder = None
+    there = 0
+    for one in (*known.some, *reversed(known.files)):  # the largest last: all else is sure by then
+        path = _fetch(known.file(one), optional=one in known.some)
+        there += path is not None and one in known.some[:-1]
+        folder = path.parent if path is not None and one == known.files[1] else folder
+    if folder is None or not there:
+        raise DownloadError(f"{known.repository} on the hub holds no {known.folder} as it is known here; update this.")
+    return folder
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("-", " ").lower().split())
 
 
 def fetch(name: str) -> Path:
@@ -75,10 +172,16 @@ def fetch(name: str) -> Path:
         DownloadError: unknown name, no connection, no space, or another checksum (the file is deleted unopened).
     """
     if name not in KNOWN:
-        raise DownloadError(f"There is no known model {name!r}; known are: {', '.join(KNOWN)}.")
-    known = KNOWN[name]
-    found = cached(name)
-    if found is not None and _sha256(found) == known.sha256:
+        raise DownloadError(f"There is no known model {name!r}; known are: {', '.join((*KNOWN, *FOLDERS))}.")
+    path = _fetch(KNOWN[name])
+    assert path is not None
+    return path
+
+
+def _fetch(known: Published, *, optional: bool = False) -> Path | None:
+    """As `fetch`; None for an optional file that the hub does not have."""
+    found = _cached(known)
+    if found is not None and _is_right(found, known.sha256 or found.resolve().name):
         return found
 
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -89,6 +192,8 @@ def fetch(name: str) -> Path:
     try:
         metadata = get_hf_file_metadata(url)
     except HfHubHTTPError as error:
+        if optional and error.response is not None and error.response.status_code == 404:
+            return None
         status = error.response.status_code if error.response is not None else "no status"
         raise DownloadError(
             f"The hub refused {what} (HTTP {status}); try later, or give the path of a file."
@@ -101,20 +206,21 @@ def fetch(name: str) -> Path:
     etag = str(metadata.etag)  # of a large file, its SHA-256
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", etag):  # it names a file in the cache: no other may be meant
         raise DownloadError(f"The hub describes {what} in an unknown way; set HF_ENDPOINT to another one.")
-    if len(etag) == len(known.sha256) and etag != known.sha256:
+    if known.sha256 and len(etag) == len(known.sha256) and etag != known.sha256:
         raise DownloadError(
             f"The hub now holds another {what} (SHA-256 {etag}) than the one known here ({known.sha256}), so it was "
             "not fetched; update this package, or download the file yourself and give its path."
         )
+    right = known.sha256 or etag
     try:
         blob = _blobs(known) / etag
         if found is not None and found.resolve() == blob.resolve():
             blob.unlink()  # damaged on the disk: its name says what it should have been
-        _download(url, metadata.size or known.megabytes * 10**6, known, blob)
+        _download(url, metadata.size or known.megabytes * 10**6, known, blob, right)
         path = Path(hf_hub_download(known.repository, known.filename))  # finds the data there, and links to it
         if path.resolve() != blob.resolve():  # the server has changed its mind meanwhile
             raise DownloadError(f"The hub now holds another {what} than the one that was checked; try again.")
-        if _sha256(path) != known.sha256:  # whoever put it there: nothing unchecked is returned
+        if not _is_right(path, right):  # whoever put it there: nothing unchecked is returned
             blob.unlink(missing_ok=True)
             raise DownloadError(f"{what} lay in the cache with another checksum and was deleted unopened; try again.")
         return path
@@ -132,14 +238,14 @@ def _blobs(known: Published) -> Path:
     return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=known.repository, repo_type="model") / "blobs"
 
 
-def _download(url: str, size: int, known: Published, blob: Path) -> None:
+def _download(url: str, size: int, known: Published, blob: Path, right: str) -> None:
     """Download to a partial file beside ``blob``, go on with one that is there, and rename it when it is right."""
     from filelock import FileLock
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     blob.parent.mkdir(parents=True, exist_ok=True)
-    part = blob.parent / f"{known.sha256}.part"
+    part = blob.parent / f"{right}.part"
     with FileLock(f"{part}.lock"):
         if blob.exists():  # another process was waiting for the same file and was first
             return
@@ -156,11 +262,11 @@ def _download(url: str, size: int, known: Published, blob: Path) -> None:
                     expected_size=size,
                     displayed_filename=known.filename,
                 )
-        found = _sha256(part)
-        if found != known.sha256:
+        if not _is_right(part, right):
+            found = _sha256(part)
             part.unlink()
             raise DownloadError(
-                f"{known.filename} from {known.repository} has the SHA-256 {found} instead of {known.sha256}, so it "
+                f"{known.filename} from {known.repository} has the SHA-256 {found} instead of {right}, so it "
                 "was damaged or replaced on its way; it was deleted unopened: fetch it again, or from another endpoint."
             )
         part.rename(blob)
@@ -169,6 +275,14 @@ def _download(url: str, size: int, known: Published, blob: Path) -> None:
 def _no_link(path: str, flags: int) -> int:
     """Open a file, but no link that somebody has put in its place in a shared cache."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _is_right(path: Path, right: str) -> bool:
+    """Whether a file has a sum: SHA-256, or Git's SHA-1 of small files (40 digits), as which the hub knows them."""
+    if len(right) == 40:
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == right
+    return _sha256(path) == right
 
 
 def _sha256(path: Path) -> str:

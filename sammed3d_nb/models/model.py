@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sammed3d_nb.errors import DeviceError
+from sammed3d_nb.errors import DeviceError, UserError
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.models import checkpoints, memory
+from sammed3d_nb.models import checkpoints, hub, memory, nninteractive, remote
+from sammed3d_nb.models.nninteractive_folder import is_folder
 from sammed3d_nb.network.graphs import Graphs
 from sammed3d_nb.network.normalise import normalise
 from sammed3d_nb.network.spec import Embedding, ModelSpec, Network, parts_of
 from sammed3d_nb.segmenters.cube_segmenter import PROMPTS, CubeSegmenter
+from sammed3d_nb.segmenters.segmenter import Engine
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -81,6 +83,17 @@ class Model:
 
     prompts: Mapping[str, str] = PROMPTS
     """For each kind of prompt: "native", "translated" or "refused"."""
+    about: Mapping[str, str] = {}
+
+    @property
+    def described(self) -> str:
+        """It in a few words: name, device, precision and memory."""
+        return f"{self.spec.name}, {self.device} {self.precision}, {self.megabytes:.0f} MB"
+
+    @property
+    def ahead(self) -> bool:
+        """Whether encoding ahead is worth it: a CPU is better left free for the click itself."""
+        return self.device.type != "cpu"
 
     def segmenter(self, volume: Volume) -> CubeSegmenter:
         """A segmenter for a volume; nothing is computed yet."""
@@ -299,25 +312,47 @@ def load_model(
     device: str | torch.device | None = None,
     precision: str | None = None,
     architecture: str | None = None,
-) -> Model:
-    """Load a network; the architecture is read from its tensors.
+    api_key: str | Path | None = None,
+    accept_license: str | None = None,
+) -> Engine:
+    """Load a model; of a file, the architecture is read from its tensors.
 
     Asking again for the same file on the same device in the same precision gives the same `Model`, as long as someone
     holds it: several sessions share one copy of the weights.
 
     Args:
-        source: nothing (the compact default that ships with the package), a known name, or a path.
+        source: nothing (the compact default that ships with the package), a known name, a path (a file, or a folder
+            with a model of nnInteractive), or the address of a server of the nnInteractive protocol,
+            ``"http://host:1527"``.
         decoder: for a file that holds an image encoder alone, the SAM-Med3D file (or its name) with the rest.
         device: ``"cuda"``, ``"mps"``, ``"cpu"``; by default the first of these that is there.
         precision: ``"float32"`` (the default), ``"bfloat16"`` or ``"float16"``, which a CPU is too slow for: there it
             is bfloat16 or float32, and ``notes`` say so.
         architecture: refuse anything else than ``"sam-med3d"``, ``"fastsam3d"`` or ``"compact"``.
+        api_key: what a server wants to see, or a file that holds it, as a `Path`; see `remote.key_of`.
+        accept_license: the name of the licence under which a model is fetched, e.g. ``"CC BY-NC-SA 4.0"``, for models
+            that may not be used for everything; needed once, before they are downloaded.
+
+    Returns:
+        An `Engine`: a `Model` for networks that see cubes, else a `RemoteModel` or an `NNInteractive`.
 
     Raises:
         CheckpointError: the file is missing or cannot be loaded as a network.
+        LicenceError: the licence was not accepted.
+        ServerError: the server does not answer, or refuses.
         DownloadError: a known name had to be fetched and could not be.
         DeviceError: the device or the precision is not there.
     """
+    of_network = {"decoder": decoder, "precision": precision, "architecture": architecture}
+    if remote.is_address(source):
+        _refuse("A model on a server", {**of_network, "device": device, "accept_license": accept_license})
+        return remote.RemoteModel(str(source), remote.key_of(api_key))
+    _refuse("A model in this process", {"api_key": api_key})
+    folder = None if source is None else _nninteractive(source, accept_license)
+    if folder is not None:
+        _refuse("nnInteractive", of_network)
+        return nninteractive.open_folder(folder, pick_device(device))
+    _refuse("This model", {"accept_license": accept_license})
     precision = precision or "float32"
     if precision not in PRECISIONS:
         raise DeviceError(f"The precision {precision!r} is not known; say one of {', '.join(PRECISIONS)}.")
@@ -346,3 +381,18 @@ def load_model(
             if (model.device, model.precision) == (where, precision):
                 _loaded[key] = model
         return model
+
+
+def _refuse(what: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing to a model."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(f"{what} knows no {' or '.join(given)}; leave {'them' if len(given) > 1 else 'it'} out.")
+
+
+def _nninteractive(source: str | Path, accept_license: str | None) -> Path | None:
+    """The folder of a model of nnInteractive: a known one, fetched if need be, or a path; None for anything else."""
+    path = Path(source).expanduser()
+    if str(source) in hub.FOLDERS and not path.exists():
+        return hub.fetch_folder(str(source), accept_license)
+    return path if path.is_dir() and is_folder(path) else None

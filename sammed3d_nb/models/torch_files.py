@@ -136,6 +136,9 @@ def _too_much(path: Path, what: str) -> NoReturn:
     )
 
 
+_LONGEST_NAME = 300
+
+
 class _Bounded:
     """A file of which no pickle reads more than a table of contents has."""
 
@@ -191,6 +194,8 @@ class _Dry(pickle._Unpickler):  # in Python: the faster one trusts its memo's in
 
     def find_class(self, module: str, name: str) -> Any:
         """A stand-in that checks sizes when it is called."""
+        if len(module) + len(name) > _LONGEST_NAME:  # PyTorch looks for words in its refusal, for hours
+            raise ValueError("a name without end")
         path = self._path
 
         class Stand(_Inert):

@@ -1,4 +1,4 @@
-"""Embeddings by cube: the least recently used goes first, bounded in bytes, each computed once.
+"""Embeddings by cube (or any key): the least recently used goes first, bounded in bytes, computed once.
 
 A page that is left open keeps its kernel, so what lies in a GPU's memory is let go after a while without a click: to
 encode a cube again takes a GPU milliseconds. A CPU's memory is kept.
@@ -9,11 +9,9 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any
-
-from sammed3d_nb.segmenters.cube import Cube
 
 LIMIT_BYTES = 256 * 2**20
 IDLE_SECONDS = 600.0
@@ -36,9 +34,9 @@ class EmbeddingCache:
         self._used = time.monotonic()
         self._watched = False
         self._lock = threading.Lock()
-        self._embeddings: OrderedDict[Cube, Future[Any]] = OrderedDict()
+        self._embeddings: OrderedDict[Hashable, Future[Any]] = OrderedDict()
 
-    def get(self, cube: Cube, encode: Callable[[], Any]) -> tuple[Any, bool]:
+    def get(self, cube: Hashable, encode: Callable[[], Any]) -> tuple[Any, bool]:
         """The embedding of a cube, and whether it was there before (or under way in another thread)."""
         with self._lock:
             self._used = time.monotonic()
@@ -57,9 +55,21 @@ class EmbeddingCache:
             self._shrink()
         return future.result(), known
 
-    def __contains__(self, cube: Cube) -> bool:
+    def __contains__(self, cube: Hashable) -> bool:
         with self._lock:
             return cube in self._embeddings
+
+    def drop(self, gone: Callable[[Any], bool]) -> None:
+        """Let go of the embeddings of those cubes of which `gone` says so."""
+        with self._lock:
+            for cube in [cube for cube in self._embeddings if gone(cube)]:
+                del self._embeddings[cube]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is held."""
+        with self._lock:
+            return sum(_bytes(future.result()) for future in self._embeddings.values() if _done(future))
 
     def _shrink(self) -> None:
         with self._lock:

@@ -99,19 +99,65 @@ class Segmenter(Protocol):
         """The transforms that the next prompt at a voxel (i, j, k), may be fractional, would travel through."""
 
 
+@dataclass(frozen=True)
+class EngineSpec:
+    """What an engine that sees no cubes is called.
+
+    Attributes:
+        name: For people.
+        architecture: What kind of engine it is.
+        source: The file, folder or address that it came from.
+        sha256: What tells its weights from others.
+        megabytes: Of its file, 10⁶ bytes; None where that is not known.
+        parameters: Number of weights; None where that is not known.
+    """
+
+    name: str
+    architecture: str
+    source: str | None = None
+    sha256: str | None = None
+    megabytes: float | None = None
+    parameters: int | None = None
+
+
 class Engine(Protocol):
     """Anything that gives segmenters: what `load_model` returns."""
 
-    prompts: Mapping[str, str]
-    """For each kind of prompt: "native", "translated" or "refused"."""
+    notes: list[str]
+    """Sentences about it that the user should read; more may come."""
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """For each kind of prompt: "native", "translated" or "refused"."""
 
     @property
     def spec(self) -> Any:
-        """What it is; see `ModelSpec`."""
+        """What it is: `EngineSpec`, or more; see `ModelSpec`."""
 
     @property
     def fingerprint(self) -> str | None:
         """What tells its weights from others."""
 
+    @property
+    def files(self) -> Sequence[Any]:
+        """The files of its weights, each with `path` and `sha256`, the encoder's first; none on a server."""
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What records and exports tell of it beside `spec` and `files`: licence, server, version."""
+
+    @property
+    def described(self) -> str:
+        """It in a few words: name, and where it computes."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether computing ahead where the mouse rests is worth it."""
+
     def segmenter(self, volume: Volume) -> Segmenter:
         """A segmenter for a volume; nothing is computed yet."""
+
+
+def licence_of(engine: Any) -> str:
+    """The licence that an engine's masks may inherit; empty where it names none."""
+    return str(getattr(engine, "about", {}).get("licence", ""))

@@ -122,6 +122,7 @@ def _of_told(told: Told) -> Fields:
         "embedding_reused": told.embedding_reused,
         "model": told.model,
         "notes": told.notes,
+        **({"licence": told.licence} if told.licence else {}),
     }
 
 
@@ -139,6 +140,7 @@ def _to_told(fields: Any) -> Told:
         embedding_reused=need(fields, "embedding_reused", bool),
         model=(str(name), None if fingerprint is None else str(fingerprint)),
         notes=tuple(str(note) for note in need(fields, "notes", list)),
+        licence=need(fields, "licence", str)[:200] if "licence" in fields else "",
     )
 
 

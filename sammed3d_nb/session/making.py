@@ -15,7 +15,7 @@ from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
-from sammed3d_nb.segmenters.segmenter import Answer, Engine, Options, Situation
+from sammed3d_nb.segmenters.segmenter import Answer, Engine, Options, Situation, licence_of
 from sammed3d_nb.session.edits import Edit, Paint, operate
 from sammed3d_nb.session.objects import Said, SegmentedObject, Told
 from sammed3d_nb.spaces import Trace, Transform
@@ -175,6 +175,7 @@ class Maker:
             embedding_reused=answer.embedding_reused,
             model=self._name,
             notes=(*answer.notes, *notes, *(() if local.count else (_NOTHING,))),
+            licence=licence_of(self.engine),
         )
 
     def _situation(self, item: SegmentedObject, prompt: Prompt, options: Options) -> Situation:

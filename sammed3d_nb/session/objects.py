@@ -15,10 +15,9 @@ from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.segmenters.segmenter import Options
 from sammed3d_nb.session.edits import Edit
+from sammed3d_nb.session.palette import COLOURS
 from sammed3d_nb.spaces import Trace
 
-COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4")
-"""Colours of objects in the order they are made; well apart from each other and from grey."""
 LONGEST_NAME = 200
 
 
@@ -36,6 +35,7 @@ class Told:
         embedding_reused: Whether no cube had to be encoded.
         model: Name and fingerprint (or None) of the model that answered.
         notes: Sentences that the user should read.
+        licence: Of the model that answered, where it is one that masks may inherit; else empty.
     """
 
     trace: Trace
@@ -47,6 +47,7 @@ class Told:
     embedding_reused: bool
     model: tuple[str, str | None]
     notes: tuple[str, ...] = ()
+    licence: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ whatever was there before is never touched; after a crash in the middle of a lin
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from sammed3d_nb.version import __version__
 FORMAT = "sammed3d-nb session"
 VERSION = 2
 SUFFIX = ".sammed3d.json"
-OPTIONS = ("grow", "adapt", "overlap")
+OPTIONS = ("grow", "adapt", "overlap", "anonymous")
 END = "\n]}\n"
 LARGEST = 2**31
 """Bytes of a record that is opened at most."""
@@ -40,11 +41,14 @@ DAMAGE = (
     zlib.error,
 )  # fmt: skip
 """What a damaged file can raise where its fields are read."""
+_LOADED = re.compile(r"^(load \d+ objects?) of .*$", re.DOTALL)
 _File = tuple[str | None, str | None]  # path and SHA-256, None for a network that never was in a file
 
 
-def text_of(history: History, volume: Volume, model: Engine, options: dict[str, bool]) -> str:
-    """The whole record of a session."""
+def text_of(
+    history: History, volume: Volume, model: Engine, options: dict[str, bool], annotator: str | None = None
+) -> str:
+    """The whole record of a session; see `anonymous` for what it leaves out where ``options["anonymous"]`` is set."""
     undone = list(history.future)
     begin = History(history.state, volume.size)
     begin.past, begin.future = list(history.past), []
@@ -56,14 +60,18 @@ def text_of(history: History, volume: Volume, model: Engine, options: dict[str, 
         lines.append(codec.of_step(step, begin.state))
     lines += [{"undo": True}] * len(undone)
     lines.append({"select": history.state.selected})
+    bare = options.get("anonymous", False)
+    if bare:
+        lines = [anonymous(line) for line in lines]
     head = {
         "format": FORMAT,
         "version": VERSION,
         "software": __version__,
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "volume": _of_volume(volume),
-        "model": of_model(model),
+        "volume": _of_volume(volume, bare),
+        "model": of_model(model, anonymous=bare),
         "options": options,
+        **({"annotator": annotator} if annotator and not bare else {}),
     }
     return json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(map(json.dumps, lines)) + END
 
@@ -116,8 +124,14 @@ def load(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in parts.items() if not isinstance(fields.get(name), kind)]
     if wrong:
         raise RecordError(f"{path.name} is damaged (no {', '.join(wrong)}); take an older copy of it.")
-    if not _told(fields["volume"], "path", "name", "series") or not _told_model(fields["model"]):
-        raise RecordError(f"{path.name} is damaged (its volume or model is no text); take an older copy of it.")
+    if (
+        not _told(fields["volume"], "path", "name", "series")
+        or not _told_model(fields["model"])
+        or not _told(fields, "annotator")
+    ):
+        raise RecordError(
+            f"{path.name} is damaged (its volume, model or annotator is no text); take an older copy of it."
+        )
     options = {name: value for name, value in fields["options"].items() if name in OPTIONS}
     if not all(isinstance(value, bool) for value in options.values()):
         raise RecordError(f"{path.name} is damaged (an option is no yes or no); take an older copy of it.")
@@ -192,13 +206,28 @@ def _no_record(path: Path) -> RecordError:
 # -- what it was made on and with --------------------------------------------------------------------------------------
 
 
-def _of_volume(volume: Volume) -> dict[str, Any]:
+def anonymous(line: Any) -> Any:
+    """A line of a record without what names files: notes, and which file was loaded.
+
+    The first line of such a record leaves out the image's name, path and series, and the model's paths; the image's
+    checksum and place remain, by which `Session.resume` knows it.
+    """
+    if isinstance(line, dict):
+        return {
+            key: [] if key == "notes" else _LOADED.sub(r"\1", value) if key == "step" else anonymous(value)
+            for key, value in line.items()
+        }
+    return [anonymous(part) for part in line] if isinstance(line, list) else line
+
+
+def _of_volume(volume: Volume, bare: bool = False) -> dict[str, Any]:
     return {
-        "name": volume.name,
-        "path": None if volume.path is None else str(volume.path.absolute()),
-        "series": volume.series,
+        "name": None if bare else volume.name,
+        "path": None if bare or volume.path is None else str(volume.path.absolute()),
+        "series": None if bare else volume.series,
         "geometry": volume.geometry,
         "straighten": volume.slices is not None,
+        "remarks": volume.warnings,
         "fingerprint": volume.fingerprint,
         "size": volume.size,
         "spacing": volume.spacing,
@@ -207,14 +236,15 @@ def _of_volume(volume: Volume) -> dict[str, Any]:
     }
 
 
-def of_model(model: Any) -> dict[str, Any]:
-    """What a record tells of the model that it was made with."""
+def of_model(model: Any, *, anonymous: bool = False) -> dict[str, Any]:
+    """What a record tells of the model that it was made with; an anonymous one knows it by its checksums."""
     return {
         "name": model.spec.name,
         "architecture": model.spec.architecture,
         "sha256": model.spec.sha256,
-        "source": model.spec.source,
-        "files": [{"path": str(file.path), "sha256": file.sha256} for file in model.files],
+        "source": None if anonymous else model.spec.source,
+        "files": [{"path": None if anonymous else str(file.path), "sha256": file.sha256} for file in model.files],
+        **({"about": dict(about)} if (about := getattr(model, "about", None)) else {}),
     }
 
 
@@ -242,8 +272,9 @@ def _told_model(part: dict[str, Any]) -> bool:
 def _check_volume(fields: dict[str, Any], volume: Volume, path: Path) -> None:
     made_on = fields["volume"]
     if made_on.get("fingerprint") != volume.fingerprint:
+        name, size = made_on.get("name") or "an image", made_on.get("size")
         raise RecordError(
-            f"{path.name} was made on {made_on.get('name')!s:.200} of size {made_on.get('size')!s:.60}, but "
+            f"{path.name} was made on {name!s:.200} of size {size!s:.60}, but "
             f"{volume.name} of size {volume.size} has other voxels or geometry; open the volume that it was made on."
         )
 

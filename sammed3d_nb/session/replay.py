@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
@@ -32,6 +33,11 @@ class Replayed:
     note: str = ""
     curve: tuple[float, ...] = ()
     recorded: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Replayed":
+        """From its fields, which may have been JSON meanwhile."""
+        return cls(**{**fields, "curve": tuple(fields["curve"]), "recorded": tuple(fields["recorded"])})
 
     def prompts_to(self, dice: float, *, recorded: bool = False) -> int | None:
         """After how many prompts the mask was, and stayed, that close to the recorded one; None if never."""

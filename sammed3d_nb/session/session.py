@@ -15,12 +15,13 @@ from sammed3d_nb.imaging.label_maps import read_label_map
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.imaging.writers import refuse_name
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
 from sammed3d_nb.session.autosave import Autosave, keep_other, signature
 from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
-from sammed3d_nb.session.export import label_map, write_export
+from sammed3d_nb.session.export import label_map, refuse_identifying, write_export
 from sammed3d_nb.session.making import Maker
 from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour
 from sammed3d_nb.session.statistics import Measured, measured
@@ -40,6 +41,8 @@ class Session(ObjectTable):
         autosave: Where to save the session after every change; see `save`. A file that is there already is kept
             beside it as ``….bak``. When saving fails, `autosave_error` says why; the change itself stands.
         take_over: Take the autosave from another session that has it open; that one goes on under another name.
+        annotator: Who works on it; the record says it.
+        anonymous: Leave out of what is saved and exported what could tell whose image it is; see `save`.
 
     All methods may be called from any thread; one change runs at a time. `close` lets go of the autosave's lock; so
     does the end of the session's life.
@@ -58,11 +61,15 @@ class Session(ObjectTable):
         overlap: bool = False,
         autosave: str | Path | None = None,
         take_over: bool = False,
+        annotator: str | None = None,
+        anonymous: bool = False,
     ) -> None:
         super().__init__(volume)
         self.grow = grow
         self.adapt = adapt
         self.overlap = overlap
+        self.annotator = annotator
+        self.anonymous = anonymous
         self._maker = Maker(volume, model)
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
@@ -289,17 +296,25 @@ class Session(ObjectTable):
         if self._saver is not None:
             self._saver.error = sentence
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, anonymous: bool | None = None) -> Path:
         """Save everything as one JSON file, whole or not at all; see `record`.
 
         A record that another session has written there is kept beside it as ``….bak``.
 
+        Args:
+            path: The file.
+            anonymous: Leave out names and paths of image, model and loaded files, and the DICOM series; the image is
+                known again by its checksum. By default as the session's attribute `anonymous` says, which this sets:
+                what has been saved so is saved so from then on.
+
         Raises:
-            RecordError: It cannot be written there, or the volume's own file would be overwritten.
+            RecordError: It cannot be written there, the volume's own file would be overwritten, or `path` names the
+                image and the record is to be anonymous.
             RecordInUse: Another session has that record open.
         """
         saved = _place(path)
         with self._lock:
+            self.anonymous = self._checked_anonymous(anonymous, saved)
             record.refuse_source(saved, self.volume.path)
             if self._saver is not None and saved == self._saver.path.absolute():
                 return self._saver.rewrite(self._text)
@@ -317,14 +332,16 @@ class Session(ObjectTable):
             path: A file that `save` wrote.
             volume: The volume that it was made on.
             model: The model that answers from now on.
-            options: As for `Session`; `grow`, `adapt` and `overlap` are as they were saved unless given.
+            options: As for `Session`; `grow`, `adapt`, `overlap`, `anonymous` and `annotator` are as they were saved
+                unless given.
 
         Raises:
             RecordError: The file is no such record, or was made on another volume.
             RecordInUse: Another session has the autosave open.
         """
         path = _place(path)
-        session = cls(volume, model, **{**record.load(path)["options"], **options})
+        fields = record.load(path)
+        session = cls(volume, model, **{**fields["options"], "annotator": fields.get("annotator"), **options})
         found = signature(path)
         loaded = record.load(path)  # now that the lock, if there is to be one, keeps others from adding to it
         history = record.history_of(loaded, volume, path)
@@ -335,20 +352,31 @@ class Session(ObjectTable):
             session._saver.goes_on_from(path, loaded["size"])
         return session
 
-    def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write all objects as one label map with the volume's geometry, and their names.
+    def export(
+        self, path: str | Path, *, overwrite: bool = False, each: bool = False, anonymous: bool | None = None
+    ) -> Path:
+        """Write all objects in the format that the suffix names; what was written is read back and compared first.
+
+        Label maps (.nii, .nii.gz, .nrrd, .mha, .mhd) hold 1, 2, … in the order of `objects`, and a JSON file of the
+        same name lists them; objects that share voxels with earlier ones go to further files, ``….layer2.nii.gz``,
+        under their own numbers. 3D Slicer's .seg.nrrd holds them all in one file. A .dcm is a DICOM SEG, of images
+        that were read from DICOM. Surfaces are .stl and .obj, in LPS mm, and .glb; see `surfaces.write_surface`.
 
         Args:
-            path: NIfTI, NRRD or MetaImage by its suffix. Labels are 1, 2, … in the order of `objects`; a JSON file of
-                the same name lists them. Objects that share voxels with earlier ones go to further files,
-                ``….layer2.nii.gz``, under their own numbers.
+            path: The file.
             overwrite: Whether a file that is there may be replaced.
+            each: Write a file for each object, ``….liver.nii.gz``, in which a label map holds 1.
+            anonymous: As for `save`. A file holds no name but the objects' and its own, so that `path` alone is
+                looked at; a DICOM SEG names the patient of its image, and is refused.
 
         Raises:
-            UserError: There is no mask, or a file is there already, or cannot be written.
+            UserError: There is no mask, a file is there already or cannot be written, or `path` names the image and
+                the export is to be anonymous.
         """
         with self._lock:
-            return write_export(self.objects, self.volume, _place(path), overwrite=overwrite)
+            if self._checked_anonymous(anonymous, _place(path)):
+                refuse_identifying(_place(path))
+            return write_export(self.objects, self.volume, _place(path), overwrite=overwrite, each=each)
 
     def close(self) -> None:
         """Let go of the autosave, so that others may open it; nobody is called after changes any more."""
@@ -360,18 +388,25 @@ class Session(ObjectTable):
 
     def _keep(self, line: Callable[[], dict[str, Any]]) -> None:
         if self._saver is not None:
-            self._saver.append(line(), self._text, (record.of_model(self.model), self._set))
+            told = record.anonymous(line()) if self.anonymous else line()
+            self._saver.append(told, self._text, (record.of_model(self.model), self._set))
+
+    def _checked_anonymous(self, anonymous: bool | None, path: Path) -> bool:
+        wanted = self.anonymous if anonymous is None else anonymous
+        if wanted:
+            refuse_name(path, self.volume.path)
+        return wanted
 
     @property
     def _options(self) -> Options:
         return Options(grow=self.grow, adapt=self.adapt)
 
     def _text(self) -> str:
-        return record.text_of(self._history, self.volume, self.model, self._set)
+        return record.text_of(self._history, self.volume, self.model, self._set, self.annotator)
 
     @property
     def _set(self) -> dict[str, bool]:
-        return {"grow": self.grow, "adapt": self.adapt, "overlap": self.overlap}
+        return {"grow": self.grow, "adapt": self.adapt, "overlap": self.overlap, "anonymous": self.anonymous}
 
     def _may_share(self, item: SegmentedObject, other: SegmentedObject) -> bool:
         return not other.locked and (self.overlap or item.overlaps or other.overlaps)

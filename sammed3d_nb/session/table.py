@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed3d_nb.errors import ClickError
+from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.session import codec
 from sammed3d_nb.session.objects import Result, SegmentedObject, checked_colour, find, free_colour, free_name
-from sammed3d_nb.session.steps import History, State, Step, change_between
+from sammed3d_nb.session.steps import MASKS, History, State, Step, change_between
 
 LONGEST_WORK = 60.0
 """Seconds between two steps that count as work at most; longer ones are a pause."""
+_BACK = "take back "
+"""Begins the name of a step that `ObjectTable.take_back` made."""
 
 
 class ObjectTable:
@@ -112,6 +115,70 @@ class ObjectTable:
                 self._history.redo()
                 self._changed(lambda: {"redo": True})
             return self.result
+
+    def take_back(self) -> str | None:
+        """Take back what was done last to the current object's mask, whatever was done to other objects since.
+
+        Where that is the session's last step it is undone; else another step goes back, which can be undone in turn.
+
+        Returns:
+            The name of what was taken back; None where there is nothing.
+        """
+        with self._lock:
+            item = self.current
+            lasting = self._lasting(item.key)
+            if not lasting:
+                return None
+            last = lasting[-1]
+            if last is self._history.past[-1]:
+                self.undo()
+                return last.name
+            before = last.changes[item.key].before
+            assert before is not None
+            masks: dict[str, Any] = {mask: self._mask_before(last, item, mask) for mask in MASKS}
+            self._replace(replace(item, said=before.said, **masks), f"{_BACK}{last.name}")
+            return last.name
+
+    def return_to(self, mask: LocalMask) -> bool:
+        """Select the object that has a mask, or had it: what was done to it since is taken back.
+
+        Returns:
+            False, and nothing is changed, where no object had it.
+        """
+        with self._lock:
+            for item in self.objects:
+                form, count = item, 0
+                for step in reversed(self._lasting(item.key)):
+                    if form.local == mask:
+                        break
+                    form, count = replace(form, local=self._mask_before(step, form, "local")), count + 1
+                if form.local == mask:
+                    self.select(item.name)
+                    for _ in range(count):
+                        self.take_back()
+                    return True
+            return False
+
+    def _lasting(self, key: int) -> list[Step]:
+        """The steps that an object's mask is made of, in order, without those that were taken back."""
+        lasting: list[Step] = []
+        for step in self._history.past:
+            change = step.changes.get(key)
+            if change is None:
+                continue
+            if change.before is None or change.after is None:
+                lasting = []  # made or removed: nothing before belongs to it
+            elif step.name.startswith(_BACK):
+                lasting.pop()
+            elif change.masks or change.before.said is not change.after.said:
+                lasting.append(step)
+        return lasting
+
+    def _mask_before(self, step: Step, item: SegmentedObject, mask: str) -> LocalMask:
+        """One of `MASKS` of an object as it was before its last lasting step."""
+        after: LocalMask = getattr(item, mask)
+        differs = step.changes[item.key].masks.get(mask)
+        return after if differs is None else after ^ differs.unpack(self.volume.size)
 
     def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call a function after every change, from the thread that makes it; returns a function that ends this."""

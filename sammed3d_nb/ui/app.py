@@ -10,7 +10,7 @@ from typing import Any
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models.memory import give_back
-from sammed3d_nb.models.model import Model
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.cases import Cases
@@ -22,6 +22,7 @@ from sammed3d_nb.ui.frame import Frame
 from sammed3d_nb.ui.growth import Growth
 from sammed3d_nb.ui.help import Help
 from sammed3d_nb.ui.history_tool import HistoryTool
+from sammed3d_nb.ui.jump import Jump
 from sammed3d_nb.ui.lifetime import let_go, live
 from sammed3d_nb.ui.masks import Masks
 from sammed3d_nb.ui.models import Models
@@ -29,6 +30,7 @@ from sammed3d_nb.ui.navigation import Navigation
 from sammed3d_nb.ui.objects_panel import ObjectsPanel
 from sammed3d_nb.ui.orthoviews import PAGE, OrthoViews
 from sammed3d_nb.ui.page import Page
+from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.records import open_volume
@@ -50,6 +52,8 @@ class App:
         output: Folder for saved sessions and exported masks; the working directory by default.
         autosave: Save the cases to `output` after every change, and resume them when they are opened.
         radiological: Show the patient's right on the left of the screen.
+        anonymous: Leave whose image it is out of what is saved and exported of `volume`, as of `Session`; for `cases`,
+            `cases_of` takes it.
         renderer: ``"page"``: the page draws the slices; ``"ipympl"``: matplotlib does, in the kernel. By default what
             the environment's ``SAMMED3D_RENDERER`` says, else ``"page"``.
     """
@@ -59,19 +63,20 @@ class App:
     def __init__(
         self,
         volume: Volume | None = None,
-        model: Model | str | None = None,
+        model: Engine | str | None = None,
         *,
         cases: Sequence[Case] = (),
         models: str | Path | None = None,
         output: str | Path | None = None,
         autosave: bool = False,
         radiological: bool = True,
+        anonymous: bool = False,
         renderer: str | None = None,
     ) -> None:
         self.output = Path.cwd() if output is None else Path(output)
         if volume is not None:
             given: Volume = volume
-            opened = partial(open_volume, given)
+            opened = partial(open_volume, given, anonymous=anonymous)
             cases = [Case(given.name, opened, partial(opened, take_over=True)), *cases]
         stage = self.stage = Stage()
         self.status = stage.status
@@ -93,7 +98,9 @@ class App:
         self.history = HistoryTool(stage)
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage)
-        self.help = Help(stage)
+        self.jump = Jump(stage, self.views, self.page)
+        self.help = Help(stage, self.jump.close)
+        self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
             Navigation(self.views),
             self.cases,
@@ -105,14 +112,16 @@ class App:
             self.growth,
             self.under_cursor,
             self.preview,
+            self.jump,
             Files(stage, self.page, self.output),
             self.help,
+            self.place,
             Masks(self.views),
         )
         stage.take(*tools)
         frame = Frame(self.page, self.views, self.status, tools)
         self.widget, self._frame = frame.widget, frame
-        self.page.observe(stage.guarded(lambda change: frame.arrange(*change["new"])), names="size")
+        self.page.observe(stage.guarded(partial(_resized, frame, self.place)), names="size")
         self.arrange(1280, 780)
         end = partial(_end, stage, frame, wait=False)
         self.page.on_left = end
@@ -176,6 +185,11 @@ class App:
         if self._ending.detach():
             let_go(self)
             _end(self.stage, self._frame, wait=True)
+
+
+def _resized(frame: Frame, place: Place, change: dict[str, Any]) -> None:
+    frame.arrange(*change["new"])
+    place.resized()
 
 
 def _end(stage: Stage, frame: Frame, *, wait: bool) -> None:

@@ -81,7 +81,8 @@ class Cases(Tool):
         """Show the list, and which case is on the screen."""
         count = Counter(case.name for case in self._cases)
         names = [c.name if count[c.name] == 1 else f"{c.name} ({n})" for n, c in enumerate(self._cases, start=1)]
-        self.menu.fill([(name, number) for number, name in enumerate(names)], self.shown)
+        told = [" · ".join(filter(None, (name, c.details))) for name, c in zip(names, self._cases, strict=True)]
+        self.menu.fill([(text, number) for number, text in enumerate(told)], self.shown)
         self.taking.layout.display = "none" if self._in_use is None else ""
 
     def release(self) -> None:

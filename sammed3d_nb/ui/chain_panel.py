@@ -8,10 +8,9 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from sammed3d_nb.models.model import Model
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.spaces import Trace, TransformChain
-from sammed3d_nb.ui.describe import described
 from sammed3d_nb.ui.view import Pointer
 
 _AXES = {
@@ -23,8 +22,9 @@ _AXES = {
     "ras": "x, y, z",
     "cube": "d0, d1, d2",
     "grid": "d0, d1, d2",
+    "upright": "S, P, L",
 }
-_DECIMALS = {"canvas": 1, "plane": 2, "array": 0, "voxel": 0, "lps": 2, "ras": 2, "cube": 2, "grid": 2}
+_DECIMALS = {"canvas": 1, "plane": 2, "array": 0, "voxel": 0, "lps": 2, "ras": 2, "cube": 2, "grid": 2, "upright": 0}
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class ClickPath:
     network: str = ""
 
     @classmethod
-    def of(cls, result: Result, pointer: Pointer | None, model: Model) -> "ClickPath":
+    def of(cls, result: Result, pointer: Pointer | None, model: Engine) -> "ClickPath":
         """The way of the click that a result answers; `pointer` is the mouse at that click, None for one by code."""
-        cells, cube = model.spec.grid_size, result.cube
+        cube = result.cube
         more = f", {len(result.cubes)} cubes" if len(result.cubes) > 1 else ""
         return cls(
             result.trace,
             positive=result.prompts[-1].positive,
             pointer=pointer,
             distance_mm=result.distance_mm,
-            cube="" if cube is None else f"{cube.size}³ × {cube.spacing:.3g} mm → {cells}³ cells{more}",
-            network=described(model),
+            cube="" if cube is None else f"{cube.size}³ × {cube.spacing:.3g} mm → {model.spec.grid_size}³ cells{more}",
+            network=model.described,
         )
 
     @property
@@ -164,7 +164,9 @@ def chain_html(path: ClickPath, clicked: ClickPath, *, matrices: bool = False) -
     if clicked.distance_mm is not None:
         facts.insert(0, ("click → mask", _distance(clicked.distance_mm)))
     if clicked.cube:
-        facts += [("network sees", clicked.cube), ("network", clicked.network)]
+        facts.append(("network sees", clicked.cube))
+    if clicked.network:
+        facts.append(("network", clicked.network))
     foot = "".join(f"<tr><th>{name}</th><td data-fact='{name}'>{html.escape(text)}</td></tr>" for name, text in facts)
     return (
         f'<div class="snb-path snb-{sign}"><p class="snb-kind">{kind}{where}</p>'

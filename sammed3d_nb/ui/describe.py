@@ -1,6 +1,5 @@
 """What the app says of models, objects and sessions."""
 
-from sammed3d_nb.models.model import Model
 from sammed3d_nb.session.session import Session
 
 
@@ -14,8 +13,8 @@ def greeting(session: Session) -> str:
     return f"{volume.name}: {size} voxels. Click on an organ."
 
 
-def summary(session: Session) -> str:
-    """The state of the current object in one line."""
+def summary(session: Session, seconds: float | None = None) -> str:
+    """The state of the current object in one line; `seconds` is how long the user waited for it, if that is known."""
     item, result = session.current, session.result
     if item.said is None:
         return f"{item.name}: no clicks yet."
@@ -27,10 +26,9 @@ def summary(session: Session) -> str:
         return text + "."
     if result.quality is not None:
         text += f", predicted quality {result.quality:.2f}"
-    if not result.seconds:  # resumed: nothing was computed
+    if seconds is None:
         return text + "."
-    reused = " (embedding reused)" if result.embedding_reused else ""
-    return f"{text}, {sum(result.seconds.values()):.2f} s{reused}."
+    return f"{text}, {seconds:.2f} s."
 
 
 def _counted(number: int, what: str) -> str:
@@ -48,8 +46,3 @@ def readable_ml(volume: float) -> str:
     if not volume:
         return "–"
     return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"
-
-
-def described(model: Model) -> str:
-    """A loaded model in a few words: name, device, precision and memory."""
-    return f"{model.spec.name}, {model.device} {model.precision}, {model.megabytes:.0f} MB"

@@ -1,10 +1,12 @@
 """How the image, masks and clicks are drawn: the grey-scale window, and the panel of switches."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import ipywidgets as widgets
 
+from sammed3d_nb.errors import UserError
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import Menu
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
@@ -39,6 +41,8 @@ class DisplayPanel(Tool):
         self._quiet = False
         self._fit: Window | None = None  # what fits the image
         self.window = Menu("Window", stage.guarded(self._choose_window))
+        self.width = self._number("W", "Width of the window: from black to white")
+        self.level = self._number("L", "Level of the window: its middle grey")
         self.opacity = widgets.FloatSlider(
             0.35, min=0, max=1, step=0.05, description="Fill", readout=False,
             style=widgets.SliderStyle(description_width="26px"), layout=widgets.Layout(width="auto", flex="1 1 110px"),
@@ -49,7 +53,7 @@ class DisplayPanel(Tool):
         panel = widgets.HBox([self.opacity, *self.flags.values(), *beside])
         panel.add_class("snb-panel")
         panel.add_class("snb-display")
-        self.bar, self.side = (self.window.widget,), (panel,)
+        self.bar, self.side = (self.window.widget, self.width, self.level), (panel,)
         self.actions = {
             **{f"window_{n}": self._to(window) for n, window in enumerate(CT_WINDOWS.values(), start=1)},
             "window_fit": lambda: self._choose_window(FIT),
@@ -87,6 +91,30 @@ class DisplayPanel(Tool):
         used = next((name for name, known in {**CT_WINDOWS, FIT: self._fit}.items() if known == window), MANUAL)
         names = [*CT_WINDOWS, FIT] + ([MANUAL] if used == MANUAL else [])
         self.window.fill([(name, name) for name in names], used)
+        self._quiet = True
+        self.width.value, self.level.value = _readable(window.width), _readable(window.level)
+        self._quiet = False
+
+    def _typed(self, _: object) -> None:
+        """A number was typed; the other one stays as it is, not as it reads."""
+        now = self._display.window
+        if self._quiet:
+            return
+        width = now.width if self.width.value == _readable(now.width) else self.width.value
+        level = now.level if self.level.value == _readable(now.level) else self.level.value
+        if not (isfinite(width) and isfinite(level) and width > 0):
+            self._show_window()
+            raise UserError(f"A window {width:g} wide cannot be shown; type a width above 0.")
+        self.set_window(Window(level, width))
+
+    def _number(self, text: str, tooltip: str) -> widgets.FloatText:
+        number = widgets.FloatText(
+            description=text, tooltip=tooltip, step=10, continuous_update=False,
+            style={"description_width": "14px"}, layout=widgets.Layout(width="72px"),
+        )  # fmt: skip
+        number.add_class(f"snb-window-{text.lower()}")
+        number.observe(self._stage.guarded(self._typed), names="value")
+        return number
 
     def _choose_window(self, name: str) -> None:
         window = self._fit if name == FIT else CT_WINDOWS.get(name)
@@ -117,3 +145,8 @@ class DisplayPanel(Tool):
     def _tell(self, field: str, value: Any) -> None:
         if not self._quiet:
             self._stage.guarded(self.set)(field, value)
+
+
+def _readable(number: float) -> float:
+    """With four figures."""
+    return float(f"{number:.4g}")

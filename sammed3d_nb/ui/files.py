@@ -42,7 +42,7 @@ class Files(Tool):
     def _save(self, session: Session) -> str:
         if session.autosave is not None:
             return f"Saved to {session.save(session.autosave)}."
-        path = self._free(file_stem(session.volume), record.SUFFIX)
+        path = self._free(file_stem(session.volume, anonymous=session.anonymous), record.SUFFIX)
         session.save(path)
         self._written.add(path)
         return f"Saved to {path}."
@@ -50,7 +50,7 @@ class Files(Tool):
     def _export(self, session: Session) -> str:
         if not any(item.local.count for item in session.objects):
             raise UserError("There is no mask to export yet; click on an organ first.")
-        path = self._free(f"{file_stem(session.volume)}{MASKS}", ".nii.gz")
+        path = self._free(f"{file_stem(session.volume, anonymous=session.anonymous)}{MASKS}", ".nii.gz")
         session.export(path, overwrite=path in self._written)
         self._written.add(path)
         if path.stat().st_size <= _MOST_DOWNLOADED:

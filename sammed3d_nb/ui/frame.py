@@ -10,6 +10,9 @@ from sammed3d_nb.ui.status import StatusLine
 from sammed3d_nb.ui.tool import Tool
 
 _BAR, _STATUS, _MARGIN = 42, 28, 6  # CSS pixels
+_LEAST_HEIGHT = 480
+_NARROW = 760  # below this width the panels stand under the views
+_PREVIEW = 404  # width of the column while the masks are shown in 3D there, so that no view is covered
 
 
 class Frame:
@@ -17,6 +20,7 @@ class Frame:
 
     def __init__(self, page: Page, views: OrthoViews, status: StatusLine, tools: Sequence[Tool]) -> None:
         self._views = views
+        self._size = (0, 0, _BAR)
         bar = widgets.HBox(
             [
                 widgets.HTML('<span class="snb-brand">sammed3d</span>'),
@@ -28,18 +32,30 @@ class Frame:
         bar.add_class("snb-toolbar")
         self._side = widgets.VBox([widget for tool in tools for widget in tool.side])
         self._side.add_class("snb-side")
-        main = widgets.HBox([views.widget, self._side])
-        main.add_class("snb-main")
-        over = (widget for tool in tools for widget in tool.over)
-        self.widget = widgets.VBox([page, bar, main, status.widget, *over])
+        self._main = widgets.HBox([views.widget, self._side])
+        self._main.add_class("snb-main")
+        over = [widget for tool in tools for widget in tool.over]
+        self._beside = [widget for widget in over if "snb-preview" in widget._dom_classes]
+        for widget in self._beside:
+            widget.layout.observe(lambda _: self.arrange(*self._size), names="display")
+        self.widget = widgets.VBox([page, bar, self._main, status.widget, *over])
         self.widget.add_class("sammed3d-app")
 
-    def arrange(self, width: int, height: int) -> None:
-        """Fit everything into a width and height in CSS pixels."""
+    def arrange(self, width: int, height: int, bar: int = _BAR) -> None:
+        """Fit everything into a width and height in CSS pixels; `bar` is the height that the bar has taken."""
         if width <= 0 or height <= 0:
             return
-        side = min(max(round(0.27 * width), 336), 440)
+        self._size = (width, height, bar)
+        height = max(height, _LEAST_HEIGHT)
+        self.widget.layout.height = f"{height}px"
+        inner = height - max(bar, _BAR) - _STATUS - 2 * _MARGIN
+        if width < _NARROW:
+            self._main.add_class("snb-narrow")
+            self._side.layout.width = "100%"
+            self._views.arrange(max(300, width - 3 * _MARGIN), max(300, round(0.62 * inner)))
+            return
+        self._main.remove_class("snb-narrow")
+        least = _PREVIEW if any(widget.layout.display != "none" for widget in self._beside) else 336
+        side = min(max(round(0.27 * width), least), 440)
         self._side.layout.width = f"{side}px"
-        self.widget.layout.height = f"{max(height, 480)}px"
-        inner = max(height, 480) - _BAR - _STATUS - 2 * _MARGIN
-        self._views.arrange(max(400, width - side - 3 * _MARGIN), inner)
+        self._views.arrange(max(300, width - side - 3 * _MARGIN), inner)

@@ -1,5 +1,7 @@
 """The ? panel: all keys and mouse gestures."""
 
+from collections.abc import Callable
+
 import ipywidgets as widgets
 
 from sammed3d_nb.ui.bar import button
@@ -9,17 +11,24 @@ from sammed3d_nb.ui.tool import Tool
 
 
 class Help(Tool):
-    """The panel, its button and its keys."""
+    """The panel, its button and its keys.
 
-    def __init__(self, stage: Stage) -> None:
+    Args:
+        stage: What the tools share.
+        close_others: Closes the other small panels, for Esc.
+    """
+
+    def __init__(self, stage: Stage, close_others: Callable[[], None] = lambda: None) -> None:
         self.panel = widgets.HTML(help_html(), layout=widgets.Layout(display="none"))
         self.panel.add_class("snb-help-panel")
         self.over = (self.panel,)
         self.bar_end = (button("?", "toggle_help", "Keyboard and mouse (?)", stage.guarded(stage.act)),)
-        self.actions = {
-            "toggle_help": lambda: self._show(self.panel.layout.display == "none"),
-            "close_help": lambda: self._show(False),
-        }
+
+        def close() -> None:
+            self._show(False)
+            close_others()
+
+        self.actions = {"toggle_help": lambda: self._show(self.panel.layout.display == "none"), "close_panels": close}
 
     def _show(self, on: bool) -> None:
         self.panel.layout.display = "block" if on else "none"

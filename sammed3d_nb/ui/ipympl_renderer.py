@@ -78,6 +78,10 @@ class IpymplRenderer(Renderer):
             picture.canvas.resize(rooms[name][0], max(80, rooms[name][1] - SLIDER_HEIGHT))
         self.draw(PLANES)
 
+    def under(self, pointer: Pointer) -> Pointer | None:
+        """What lies now where the mouse was."""
+        return self.pictures[pointer.plane].pointer_at(*pointer.canvas[:2])
+
     def release(self) -> None:
         """Let go of the figures."""
         for picture in self.pictures.values():

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from sammed3d_nb.models import checkpoints, hub
 from sammed3d_nb.models import model as models
-from sammed3d_nb.models.model import Model
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import Menu
-from sammed3d_nb.ui.describe import described
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
@@ -27,7 +26,7 @@ class Models(Tool):
         folder: Folder with more models for the menu.
     """
 
-    def __init__(self, stage: Stage, model: Model | str | None, folder: str | Path | None) -> None:
+    def __init__(self, stage: Stage, model: Engine | str | None, folder: str | Path | None) -> None:
         self._stage, self._folder = stage, folder
         self._needed = False  # from then on there is something to choose, also when it could not be loaded
         self._source = model if isinstance(model, str) else DEFAULT if model is None else GIVEN
@@ -38,12 +37,13 @@ class Models(Tool):
         self.menu = Menu("Model", stage.guarded(self.choose))
         self.bar = (self.menu.widget,)
 
-    def load(self) -> Model:
+    def load(self) -> Engine:
         """The model that answers, loaded if this is the first time that it is needed."""
         self._needed = True
-        if self._stage.model is None:
-            self._stage.model = models.load_model(self._source)
-        return self._stage.model
+        model = self._stage.model
+        if model is None:
+            model = self._stage.model = models.load_model(self._source)
+        return model
 
     def choose(self, source: str) -> "Future[None]":
         """Change the model in the background; all clicks are kept and predicted again.
@@ -59,7 +59,7 @@ class Models(Tool):
                 session.set_model(model)
             self._stage.model, self._source, self._needed = model, source, True
             if not self.on_loaded():
-                self._stage.tell(session, f"{described(model)} answers now.")
+                self._stage.tell(session, f"{model.described} answers now.")
 
         return self._stage.run(f"Loading {Path(source).name}", job)
 
@@ -69,7 +69,7 @@ class Models(Tool):
             self.menu.fill(choices(self._folder, self._source, self._stage.model), self._source)
 
 
-def choices(folder: str | Path | None, chosen: str, loaded: Model | None) -> Sequence[tuple[str, str]]:
+def choices(folder: str | Path | None, chosen: str, loaded: Engine | None) -> Sequence[tuple[str, str]]:
     """What the menu offers, as (label, source for `load_model`).
 
     Args:
@@ -78,7 +78,7 @@ def choices(folder: str | Path | None, chosen: str, loaded: Model | None) -> Seq
         loaded: The model in use.
     """
     found = {DEFAULT: "Compact (default)"}
-    for name, known in hub.KNOWN.items():
+    for name, known in hub.PUBLISHED.items():
         found[name] = known.title + ("" if hub.cached(name) else f" (download {known.megabytes} MB)")
     for path in checkpoints.listing(folder) if folder else ():
         found[str(path)] = path.name

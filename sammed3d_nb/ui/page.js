@@ -1,8 +1,10 @@
-// The few things that only the page can do: keys for the whole app, its size, the clipboard, downloads, and noticing
-// that the kernel no longer answers. Everything else happens in the kernel.
+// The few things that only the page can do: keys for the whole app, its size and theme, the clipboard, downloads, where
+// the user was, and noticing that the kernel no longer answers. Everything else happens in the kernel.
+// `health.js` and `access.js` stand before this file.
 
-const PING_MS = 3000;
-const LOST_MS = 9000;
+const PLACES = "sammed3d places";
+const MOST_PLACES = 50;
+const REST_MS = 400; // after the last move of mouse or keys, the kernel is asked where the views are
 
 function keyName(event) {
   const key = event.key.toLowerCase();
@@ -12,6 +14,12 @@ function keyName(event) {
 
 function takesText(target) {
   return target.matches("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]");
+}
+
+// Keys that a control needs for itself while it has the focus.
+function takesKey(target, key) {
+  if (takesText(target)) return true;
+  return /^(arrow|page|home|end)/.test(key) && target.matches("[role=slider], [role=radio], input[type=range]");
 }
 
 async function toClipboard(text) {
@@ -36,37 +44,88 @@ function download(name, bytes) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+// Where the user was in each volume, newest last; the browser keeps it, so that it outlives the kernel.
+function places() {
+  try {
+    return JSON.parse(localStorage.getItem(PLACES)) ?? {};
+  } catch {
+    return {}; // none, damaged, or storage is forbidden
+  }
+}
+
+function keepPlace(key, place) {
+  const { [key]: _, ...others } = places();
+  const kept = [...Object.entries(others), [key, place]].slice(-MOST_PLACES);
+  try {
+    localStorage.setItem(PLACES, JSON.stringify(Object.fromEntries(kept)));
+  } catch {
+    // a page that may keep nothing works all the same
+  }
+}
+
 function render({ model, el }) {
   const abort = new AbortController();
   const { signal } = abort;
   const inVoila = document.body.dataset.voila !== undefined;
   const keys = new Set(model.get("hotkeys"));
-  const banner = document.createElement("div");
-  banner.className = "snb-lost-banner";
-  banner.setAttribute("role", "alert");
-  banner.textContent = "No answer from the kernel. Trying again; your clicks are kept and will be sent.";
-  el.append(banner);
+  const health = watch({ model, inVoila });
   let root = null;
   let resize = null;
+  let naming = null;
+  let rest = null;
+
+  const stirred = () => {
+    clearTimeout(rest);
+    rest = setTimeout(health.ping, REST_MS);
+  };
 
   const onKey = (event) => {
-    if (event.type === "keydown" && !takesText(event.target) && keys.has(keyName(event))) {
+    const key = keyName(event);
+    if (event.type === "keydown" && key === "escape" && takesText(event.target)) {
+      health.post({ type: "key", key }); // the field itself wants it too
+      return;
+    }
+    if (event.type === "keydown" && !takesKey(event.target, event.key.toLowerCase()) && keys.has(key)) {
       event.preventDefault();
-      model.send({ type: "key", key: keyName(event) });
+      health.post({ type: "key", key });
+      stirred();
     } else if (!event.target.closest("canvas, .jupyter-matplotlib")) {
       return;
     }
     event.stopPropagation(); // else ipympl would swallow every key, the browser's own too
   };
 
+  const onPress = (event) => {
+    if (!takesText(event.target)) root.focus({ preventScroll: true });
+    const clicks = (event.button === 0 || event.button === 2) && !event.shiftKey && !event.altKey;
+    if (clicks && event.target.closest(".snb-view") && event.target.closest("canvas, .jupyter-matplotlib")) {
+      health.post({ type: "press" });
+    }
+  };
+
   const measure = () => {
     const panel = root.closest(".jp-NotebookPanel-notebook, .jp-Notebook");
     const height = inVoila ? window.innerHeight : (panel?.clientHeight ?? window.innerHeight) - 24;
-    const size = [Math.floor(root.clientWidth), Math.floor(height)];
+    const bar = root.querySelector(".snb-toolbar")?.offsetHeight ?? 0;
+    const size = [Math.floor(root.clientWidth), Math.floor(height), bar];
     if (size[0] > 0 && String(size) !== String(model.get("size"))) {
       model.set("size", size);
       model.save_changes();
     }
+  };
+
+  const recall = () => {
+    const key = model.get("place");
+    if (key) model.send({ type: "place", key, place: places()[key] ?? null });
+  };
+
+  const caseInAddress = () => {
+    const number = model.get("case");
+    if (!inVoila || number < 0) return;
+    const address = new URL(location.href);
+    if ((address.searchParams.get("case") ?? "0") === String(number)) return;
+    address.searchParams.set("case", number);
+    history.replaceState(history.state, "", address);
   };
 
   const attach = () => {
@@ -76,51 +135,74 @@ function render({ model, el }) {
       return;
     }
     root.tabIndex = -1;
+    root.setAttribute("role", "region");
+    root.setAttribute("aria-label", "sammed3d, interactive segmentation");
     root.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes d d for "delete this cell"
+    root.append(health.banner);
     const ear = inVoila ? document : root;
     for (const type of ["keydown", "keyup"]) ear.addEventListener(type, onKey, { capture: true, signal });
-    root.addEventListener("pointerdown", (event) => {
-      if (!takesText(event.target)) root.focus({ preventScroll: true });
-    }, { signal });
+    root.addEventListener("pointerdown", onPress, { signal });
+    for (const type of ["pointermove", "pointerup", "wheel"]) {
+      root.addEventListener(type, stirred, { passive: true, signal });
+    }
     root.addEventListener("click", async (event) => {
       if (!event.target.closest(".snb-copy")) return;
       await toClipboard(model.get("clipboard"));
       model.send({ type: "copied" });
     }, { signal });
+    giveFocusBack(root, signal);
+    followTheme(root, inVoila, signal);
+    naming = new MutationObserver(() => {
+      clearTimeout(naming.timer);
+      naming.timer = setTimeout(() => nameControls(root), 100);
+    });
+    naming.observe(root, { subtree: true, childList: true, attributes: true, attributeFilter: ["class"] });
+    nameControls(root);
     resize = new ResizeObserver(() => {
       clearTimeout(resize.timer);
       resize.timer = setTimeout(measure, 120);
     });
     resize.observe(root);
+    const bar = root.querySelector(".snb-toolbar");
+    if (bar) resize.observe(bar);
     window.addEventListener("resize", () => measure(), { signal });
     window.addEventListener("pagehide", (event) => {
       if (inVoila && !event.persisted) model.send({ type: "left" }); // each page has a kernel of its own
     }, { signal });
     measure();
+    recall();
+    caseInAddress();
   };
 
-  let heard = Date.now();
   const onMessage = (message, buffers) => {
-    heard = Date.now();
-    root?.classList.remove("snb-lost");
-    if (message.type === "download") download(message.name, buffers[0]);
+    if (message.type === "pong") {
+      if (message.place) keepPlace(...message.place);
+      health.onPong(message);
+    } else if (message.type === "download") {
+      download(message.name, buffers[0]);
+    } else if (message.type === "focus") {
+      // once the page has shown it
+      setTimeout(() => {
+        const found = root?.querySelector(message.selector);
+        found?.focus();
+        found?.select?.();
+      }, 50);
+    }
   };
   model.on("msg:custom", onMessage);
-  const beat = setInterval(() => {
-    if (document.hidden) {
-      heard = Date.now(); // timers of hidden pages are slowed down: no verdict
-      return;
-    }
-    model.send({ type: "ping" });
-    if (Date.now() - heard > LOST_MS) root?.classList.add("snb-lost");
-  }, PING_MS);
+  model.on("change:place", recall);
+  model.on("change:case", caseInAddress);
 
   attach();
   return () => {
     abort.abort();
-    clearInterval(beat);
+    clearTimeout(rest);
+    health.stop();
     resize?.disconnect();
+    naming?.disconnect();
     model.off("msg:custom", onMessage);
+    model.off("change:place", recall);
+    model.off("change:case", caseInAddress);
   };
 }
 

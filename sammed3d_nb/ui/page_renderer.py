@@ -263,7 +263,8 @@ class PageRenderer(Renderer):
             self._pages.add(page)
             self._send_scene(page)
         elif kind == "early":
-            raise UserError("There is no image to click on yet; wait until it is shown, and click again.")
+            if self._scene.volume is not None:  # else `Prompts` says that there is no image
+                raise UserError("That slice is still on its way; wait until it is shown, and click again.")
         elif content.get("generation") != self._generation:
             if kind == "press":
                 raise UserError(

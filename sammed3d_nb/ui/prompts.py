@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from sammed3d_nb.session.objects import Result, Said
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
+from sammed3d_nb.ui.describe import summary
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.stage import Stage
@@ -38,19 +39,22 @@ class Prompts(Tool):
         self.sign = widgets.ToggleButtons(
             options=[("+ Positive", True), ("− Negative", False)],
             tooltips=["Left click adds (T)", "Left click removes (T)"],
-            style=widgets.ToggleButtonsStyle(button_width="92px"),
+            style=widgets.ToggleButtonsStyle(button_width="auto"),
         )
         self.sign.add_class("snb-sign")
         self.bar, self.side = (self.sign,), (chain.widget,)
         self.actions = {"toggle_sign": self._toggle_sign}
         views.on_prompt = self._pressed
+        page.on_press = self._page_pressed
         views.left = True
         self.sign.observe(lambda change: self._told_sign(change["new"]), names="value")
 
     def click(self, voxel: Voxel, positive: bool, pointer: Pointer | None = None) -> "Future[Result]":
         """Click on a voxel for the current object, in the background; `pointer` is the mouse, None for code."""
+        asked = time.monotonic()
         session = self._stage.ready()
         pending = (session, voxel, positive)
+        seen: list[str] = []
         with self._stage.lock:
             if session.volume.contains(voxel):
                 self._views.cross = voxel  # the click is seen at once, its mask follows
@@ -60,6 +64,7 @@ class Prompts(Tool):
                 self._views.redraw()
 
         def job(session: Session) -> Result:
+            seen.extend(self._show_current(session))
             try:
                 result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
             finally:
@@ -69,7 +74,12 @@ class Prompts(Tool):
                 self._pointers.append((session.current.answered, pointer))
             return result
 
-        return self._stage.change("Segmenting", job, notes=lambda result: result.notes)
+        return self._stage.change(
+            "Segmenting",
+            job,
+            notes=lambda result: (*seen, *result.notes),
+            message=lambda _: summary(session, time.monotonic() - asked),
+        )
 
     def show(self, session: Session) -> None:
         """Forget how the mouse lay over the volume before."""
@@ -90,6 +100,29 @@ class Prompts(Tool):
         """Forget all clicks."""
         self._pending.clear()
         self._pointers.clear()
+
+    def _show_current(self, session: Session) -> list[str]:
+        """Show what is hidden of the current object, else a click would show nothing; returns what there is to say."""
+        display, said = self._views.display, []
+        if not session.current.visible:
+            session.show(session.current.name)
+            said.append(f"“{session.current.name}” was hidden and is shown again.")
+        if not display.masks:
+            self._stage.act("toggle_masks")
+            said.append("The masks were hidden and are shown again.")
+        elif display.opacity == 0 and not display.contours:
+            self._stage.act("toggle_contours")
+            said.append("The masks were transparent; their outlines are shown again.")
+        return said
+
+    def _page_pressed(self) -> None:
+        """A view was clicked: before there is an image, say that the click is not taken."""
+        if self._stage.session is None:
+            remark = "There is no image yet: that click was not taken. Click again once it is shown."
+            if self._stage.worker.busy:
+                self._stage.status.aside(remark)
+            else:
+                self._stage.status.warn(remark)
 
     def _mark(self, session: Session) -> None:
         waiting = [(voxel, positive) for of, voxel, positive in self._pending if of is session]

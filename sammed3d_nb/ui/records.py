@@ -10,9 +10,9 @@ from sammed3d_nb.session import record
 from sammed3d_nb.session.session import Session
 
 
-def file_stem(volume: Volume) -> str:
-    """The start of a volume's file names: its own, and what tells it from others of the same name."""
-    return f"{volume.file_stem}-{volume.fingerprint[:8]}"
+def file_stem(volume: Volume, *, anonymous: bool = False) -> str:
+    """The start of a volume's file names: its own, if that may be told, and what tells it from others."""
+    return f"{'case' if anonymous else volume.file_stem}-{volume.fingerprint[:8]}"
 
 
 def made(folder: Path) -> Path:
@@ -30,7 +30,9 @@ def made(folder: Path) -> Path:
     return folder
 
 
-def open_volume(volume: Volume, model: Engine, autosaves: Path | None, *, take_over: bool = False) -> Session:
+def open_volume(
+    volume: Volume, model: Engine, autosaves: Path | None, *, take_over: bool = False, anonymous: bool = False
+) -> Session:
     """A session on a volume that saves itself in the folder `autosaves`, and goes on with what was saved there.
 
     Args:
@@ -38,48 +40,59 @@ def open_volume(volume: Volume, model: Engine, autosaves: Path | None, *, take_o
         model: The model that answers.
         autosaves: The folder; None for a session that does not save itself.
         take_over: Take the record from another session that has it open.
+        anonymous: As of `Session`; what was saved with names is gone on with, and stays as it is.
 
     Raises:
         RecordInUse: Another session has it open.
     """
     if autosaves is None:
-        return Session(volume, model)
-    saved = _record_of(volume, autosaves)
+        return Session(volume, model, anonymous=anonymous)
+    saved, there = _record_of(volume, autosaves, anonymous)
+    more = {"anonymous": True} if anonymous else {}
     told = ""
     try:
         made(autosaves)
-        if saved.exists():
-            return Session.resume(saved, volume=volume, model=model, autosave=saved, take_over=take_over)
+        if there.exists():
+            return Session.resume(there, volume=volume, model=model, autosave=saved, take_over=take_over, **more)
     except RecordInUse:
         raise
     except RecordError as error:  # damaged, or another version's: start afresh, keep the file
-        kept = saved.replace(saved.with_name(f"{saved.name}.damaged"))
+        kept = there.replace(there.with_name(f"{there.name}.damaged"))
         told = f"{error} The case starts afresh; that file is kept as {kept.name}."
     except UserError as error:  # each change tries again to save
         told = f"Nothing is saved by itself. {error}"
-    session = Session(volume, model, autosave=saved, take_over=take_over)
+    session = Session(volume, model, autosave=saved, take_over=take_over, anonymous=anonymous)
     if told:
         session.autosave_error = told
     return session
 
 
-def open_record(path: Path, model: Engine, *, take_over: bool = False) -> Session:
-    """Go on with a saved session, on the volume that it names; it saves itself there.
+def open_record(path: Path, model: Engine, *, take_over: bool = False, anonymous: bool = False) -> Session:
+    """Go on with a saved session, on the volume that it names; it saves itself there, from now on as `anonymous` says.
 
     Raises:
         RecordInUse: Another session has it open.
     """
-    made_on = record.load(path)["volume"]
+    fields = record.load(path)
+    made_on, more = fields["volume"], {"anonymous": True} if anonymous else {}
     if made_on.get("path") is None:
-        raise UserError(f"{path.name} was made on a volume that is in no file; resume it where that volume is.")
+        raise UserError(
+            f"{path.name} does not say on which image it was made; open that image, with {path.parent} as --output:"
+            " the work on it is found by its checksum."
+            if fields["options"].get("anonymous")
+            else f"{path.name} was made on a volume that is in no file; resume it where that volume is."
+        )
     volume = Volume.read(made_on["path"], **record.reading(made_on))
-    return Session.resume(path, volume=volume, model=model, autosave=path, take_over=take_over)
+    return Session.resume(path, volume=volume, model=model, autosave=path, take_over=take_over, **more)
 
 
-def _record_of(volume: Volume, folder: Path) -> Path:
-    saved = folder / f"{file_stem(volume)}{record.SUFFIX}"
+def _record_of(volume: Volume, folder: Path, anonymous: bool) -> tuple[Path, Path]:
+    """Where the work on a volume is to be kept, and where it is so far."""
+    own, bare = (folder / f"{file_stem(volume, anonymous=mode)}{record.SUFFIX}" for mode in (False, True))
+    names = [own, bare]
     if volume.path is not None:  # earlier ones are called image-…, whoever the patient is
-        older = folder / f"{stem(volume.path)}-{volume.fingerprint[:8]}{record.SUFFIX}"
-        if older.exists() and not saved.exists():
-            return older
-    return saved
+        names.insert(1, folder / f"{stem(volume.path)}-{volume.fingerprint[:8]}{record.SUFFIX}")
+    if anonymous:
+        names.reverse()
+    there = next((path for path in names if path.exists()), names[0])
+    return (names[0] if anonymous else there), there

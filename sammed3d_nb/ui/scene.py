@@ -192,6 +192,11 @@ class Renderer(ABC):
     def draw(self, names: Sequence[str]) -> None:
         """Draw some views anew, in this order."""
 
+    def under(self, pointer: Pointer) -> Pointer | None:
+        """What is under a mouse that has not moved since; None where the page tells that by itself."""
+        del pointer
+        return None
+
     def link(self, field: str, control: Any) -> None:
         """A widget's `value` is a field of `view.Display`: where the page draws, it need not ask the kernel."""
         del field, control

@@ -27,13 +27,14 @@ SHORTCUTS = (
     Shortcut(("+", "="), "zoom_in", "Zoom in", NAVIGATE),
     Shortcut(("-",), "zoom_out", "Zoom out", NAVIGATE),
     Shortcut(("0",), "fit", "Fit all views", NAVIGATE),
+    Shortcut(("j",), "jump", "Go to a slice by its number", NAVIGATE),
     Shortcut(("m",), "next_layout", "Next view large", NAVIGATE),
     Shortcut(("t",), "toggle_sign", "Left click: positive or negative", SEGMENT),
     Shortcut(("ctrl+z", "u"), "undo", "Undo", SEGMENT),
     Shortcut(("ctrl+y", "ctrl+shift+z"), "redo", "Redo", SEGMENT),
     Shortcut(("shift+r",), "reset", "Clear this object's clicks", SEGMENT),
     Shortcut(("n",), "new_object", "New object", SEGMENT),
-    Shortcut(("tab",), "next_object", "Next object", SEGMENT),
+    Shortcut(("o",), "next_object", "Next object", SEGMENT),
     Shortcut(("g",), "toggle_growing", "Let masks grow beyond the cube", SEGMENT),
     Shortcut(("1",), "window_1", "Soft tissue window", DISPLAY),
     Shortcut(("2",), "window_2", "Lung window", DISPLAY),
@@ -52,7 +53,7 @@ SHORTCUTS = (
     Shortcut(("ctrl+s",), "save", "Save the session", OTHER),
     Shortcut(("ctrl+e",), "export", "Export the masks", OTHER),
     Shortcut(("?",), "toggle_help", "This panel", OTHER),
-    Shortcut(("escape",), "close_help", "Close this panel", OTHER),
+    Shortcut(("escape",), "close_panels", "Close this panel", OTHER),
 )
 
 GESTURES = (
@@ -63,6 +64,7 @@ GESTURES = (
     ("Middle or Alt+drag", "Move the image"),
     ("Shift+drag", "Window: right widens, up raises the level"),
     ("Shift+click", "Move the crosshair without a click"),
+    ("Tab", "To the next button, menu or field"),
 )
 
 ACTIONS = {key: shortcut.action for shortcut in SHORTCUTS for key in shortcut.keys}
@@ -75,7 +77,6 @@ _NAMES = {
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "escape": "Esc",
-    "tab": "Tab",
     "-": "−",
 }
 

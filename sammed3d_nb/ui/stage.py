@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.models.model import Model
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.describe import greeting, summary
 from sammed3d_nb.ui.status import StatusLine
@@ -31,7 +31,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.session: Session | None = None
-        self.model: Model | None = None
+        self.model: Engine | None = None
         self.opening = 0
         self.closed = False
         self.lock = RLock()
@@ -39,7 +39,7 @@ class Stage:
         self.worker = Worker(self._locked(self.status.doing), self._locked(self.status.fail))
         self.actions: dict[str, Callable[[], object]] = {}
         self.tools: tuple[Tool, ...] = ()
-        self._heard: tuple[Model | None, int] = (None, 0)  # of whose notes how many have been shown
+        self._heard: tuple[Engine | None, int] = (None, 0)  # of whose notes how many have been shown
         self._working = False  # a job runs; what it changes is shown when it is done
         self._following = False  # a change from elsewhere is about to be shown
         self._unwatch: Callable[[], None] = lambda: None
@@ -101,18 +101,26 @@ class Stage:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    def run(self, what: str, job: Callable[[], T]) -> "Future[T]":
-        """Do something in the background and show the state after it, however it ends; `what` names it."""
+    def run(self, what: str, job: Callable[[], T], then: Callable[[T], None] = lambda _: None) -> "Future[T]":
+        """Do something in the background and show the state after it, however it ends.
+
+        Args:
+            what: Names it.
+            job: Does it.
+            then: Called with the job's answer once the state after it is shown.
+        """
 
         def run() -> T:
             self._working = True
             try:
-                return job()
+                result = job()
             finally:
                 self._working = False
                 self.refresh()
-                for tool in self.tools:
-                    self.guarded(tool.settle)(self.session)
+            then(result)
+            for tool in self.tools:
+                self.guarded(tool.settle)(self.session)
+            return result
 
         return self.worker.submit(what, run)
 
@@ -129,17 +137,19 @@ class Stage:
             what: What it does.
             job: Does it.
             notes: What else there is to say of the job's answer.
-            message: What to say of the job's answer; by default, how the current object stands then.
+            message: What to say of the job's answer once it is on the screen; by default, how the current object
+                stands then.
         """
         session = self.ready()
 
         def run() -> T:
             with self._about(session):
-                result = job(session)
-            self.tell(session, message(result) if message else summary(session), notes=notes(result))
-            return result
+                return job(session)
 
-        return self.run(what, run)
+        def say(result: T) -> None:
+            self.tell(session, message(result) if message else summary(session), notes=notes(result))
+
+        return self.run(what, run, say)
 
     def background(self, what: str, job: Callable[[Session], str]) -> "Future[None]":
         """Run a job that leaves the session as it is; the sentence that it returns is shown."""
@@ -155,6 +165,9 @@ class Stage:
     def act(self, action: str) -> None:
         """Do one of the actions of `shortcuts`, as its key or button does."""
         self.actions[action]()
+        with self.lock:
+            for tool in self.tools:
+                tool.acted()
 
     def guarded(self, handler: Callable[..., Any]) -> Callable[..., None]:
         """A handler whose exceptions reach the status line; elsewhere they would vanish from page and log."""

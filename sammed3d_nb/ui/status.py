@@ -25,6 +25,7 @@ class StatusLine:
         self.widget.add_class("snb-status")
         self.message = ""
         self._doing: str | None = None
+        self._aside = ""
         self._kind = "info"
         self.say("Ready")
 
@@ -51,7 +52,14 @@ class StatusLine:
 
     def doing(self, what: str | None) -> None:
         """Show what is being done; None when it is finished."""
+        if what is None:
+            self._aside = ""
         self._doing = what
+        self._render()
+
+    def aside(self, remark: str) -> None:
+        """Show a remark beside what is being done, until that is finished."""
+        self._aside = remark
         self._render()
 
     def under_cursor(self, text: str) -> None:
@@ -65,9 +73,11 @@ class StatusLine:
 
     def _render(self) -> None:
         if self._doing:
-            text = f'<span class="snb-doing">{html.escape(self._doing)}…</span><span class="snb-bar"></span>'
+            aside = f'<span class="snb-warning">{html.escape(self._aside)}</span>' if self._aside else ""
+            text = f'<span class="snb-doing">{html.escape(self._doing)}…</span><span class="snb-bar"></span>{aside}'
         else:
-            text = f'<span class="snb-{self._kind}" role="status">{html.escape(self.message)}</span>'
+            words = html.escape(self.message)  # the tooltip tells what is cut
+            text = f'<span class="snb-{self._kind}" role="status" title="{words}">{words}</span>'
         if self._text.value != text:
             self._text.value = text
 

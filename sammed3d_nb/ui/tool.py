@@ -30,6 +30,9 @@ class Tool:
     def refresh(self, session: Session | None) -> None:
         """Show the present state of the session on the screen, None before there is one. The app's lock is held."""
 
+    def acted(self) -> None:
+        """One of the actions of `shortcuts` was asked for: another voxel may be under the mouse. The lock is held."""
+
     def settle(self, session: Session | None) -> None:
         """Do what takes longer than drawing, after `refresh`, without the app's lock."""
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import SimpleITK
 from chromium import find
 from servers import Server, free_port
+from small_models import save, weights
 
 from sammed3d_nb.commands.servers import (
     door_environment,
@@ -15,6 +17,7 @@ from sammed3d_nb.commands.servers import (
     notebooks_folder,
     voila_command,
 )
+from sammed3d_nb.imaging.sample import open_sample
 
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -39,14 +42,28 @@ def chromium() -> Iterator:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with a network that answers at once, for tests in which the masks do not matter; they are empty."""
+    return str(save(tmp_path_factory.mktemp("model") / "small.pth", {"model_state_dict": weights()}))
+
+
+@pytest.fixture(scope="session")
+def phantom_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The phantom as a file, so that the work on it is saved."""
+    path = tmp_path_factory.mktemp("image") / "phantom.nii.gz"
+    SimpleITK.WriteImage(open_sample("phantom").image, str(path))
+    return path
+
+
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """Starts the dashboard as `sammed3d-nb app` does: serve(paths) → Server."""
     servers = []
 
-    def start(*paths: Path, **options: str) -> Server:
-        folder = tmp_path_factory.mktemp("voila")
-        port = free_port()
+    def start(*paths: Path, folder: Path | None = None, port: int | None = None, **options: str) -> Server:
+        folder = folder or tmp_path_factory.mktemp("voila")
+        port = port or free_port()
         server = Server(
             voila_command(port=port, open_browser=False),
             {**launch_environment(paths, output=folder, **options), **door_environment("secret")},

@@ -1,6 +1,7 @@
 """The app on a page, as a user finds it: views, panel and status line; and where a voxel ought to be on the screen."""
 
 import base64
+import io
 import math
 from collections.abc import Sequence
 from itertools import permutations
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
+from PIL import Image
 from playwright.sync_api import Page
 
 REAL_CT = Path(__file__).parents[2].parent / "shared" / "data" / "ct_torso" / "image.nii.gz"
@@ -106,6 +108,34 @@ class Screen:
             "p => new RegExp(p).test(document.querySelector('.snb-status .widget-html')?.innerText ?? '')", arg=pattern
         )
         return self.page.inner_text(".snb-status .widget-html")
+
+    def seen(self, selector: str) -> float:
+        """Which share of an element's middle is really on the screen: hidden, clipped or covered parts are not.
+
+        Playwright calls an element visible that its parents clip away.
+        """
+        return float(
+            self.page.evaluate(
+                """selector => {
+                    const element = document.querySelector(selector);
+                    if (!element || getComputedStyle(element).visibility !== "visible") return 0;
+                    const box = element.getBoundingClientRect();
+                    let seen = 0;
+                    for (let n = 0; n < 100; n++) {
+                        const x = box.x + box.width * (0.05 + 0.1 * (n % 10));
+                        const y = box.y + box.height * (0.05 + 0.1 * Math.floor(n / 10));
+                        const found = document.elementFromPoint(x, y);
+                        if (found && (found === element || element.contains(found))) seen++;
+                    }
+                    return box.width > 0 && box.height > 0 ? seen / 100 : 0;
+                }""",
+                selector,
+            )
+        )
+
+    def picture(self) -> np.ndarray:
+        """The page as it looks: uint8 (rows, columns, 3)."""
+        return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
 
     def box(self, view: str) -> dict[str, float]:
         canvas = self.page.locator(f".snb-{view} canvas").last
@@ -237,6 +267,6 @@ class Screen:
         return self.pixels(view)
 
     def tinted(self, view: str) -> int:
-        """How many pixels of a view are red, as the first object is."""
-        red, green, blue = (self.settled_pixels(view)[:, :, channel].astype(int) for channel in range(3))
-        return int(((red > green + 40) & (red > blue + 20)).sum())
+        """How many pixels of a view are blue, as the first object is."""
+        red, _, blue, _ = np.moveaxis(self.settled_pixels(view).astype(int), 2, 0)
+        return int((blue > red + 30).sum())

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -62,3 +63,53 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Tunnel:
+    """A TCP proxy to a port, as an SSH port forward is one, that can be cut, frozen and restored."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self._pairs, self.frozen = port, [], False
+        self._listening: socket.socket | None = None
+        self.port = free_port()
+        self.restore()
+
+    def restore(self) -> None:
+        """Let connections through."""
+        self.frozen = False
+        self._listening = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Close every connection and refuse new ones."""
+        if self._listening is not None:
+            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+            self._listening = None
+        for end in [end for pair in self._pairs for end in pair]:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._pairs.clear()
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                near = listening.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                if self._listening is not listening:
+                    return
+                continue
+            self._pairs.append((near, far))
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not self.frozen:  # else it is swallowed, and nobody is told
+                    target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

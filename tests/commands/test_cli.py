@@ -74,7 +74,7 @@ def test_help_and_import_start_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("loaded: []\n")
-    for command in ("app", "lab", "segment", "replay", "models", "doctor", "bench", "evaluate"):
+    for command in ("app", "lab", "segment", "replay", "export", "models", "doctor", "bench", "evaluate"):
         assert re.search(rf"^    {command} ", done.stdout, re.MULTILINE)
 
 
@@ -271,7 +271,7 @@ def test_bad_arguments(capsys, tmp_path, image, checkpoint):
     assert "Unrecognized arguments: --wat" in refusal(capsys, "segment", image, *click, "-o", output, "--wat")
     assert "see sammed3d-nb --help" in refusal(capsys)
     assert "'0' is no port" in refusal(capsys, "app", "--port", "0")
-    assert "no known mask format" in refusal(capsys, "segment", image, *click, "-o", tmp_path / "m.png")
+    assert "ends in no known format" in refusal(capsys, "segment", image, *click, "-o", tmp_path / "m.png")
     assert "does not exist; make it first" in refusal(capsys, "segment", image, *click, "-o", tmp_path / "no/m.nii")
     model = ["--model", checkpoint]
     assert "device" in refusal(capsys, "segment", image, *click, "-o", output, *model, "--device", "toaster")

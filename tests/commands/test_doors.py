@@ -34,9 +34,9 @@ V1 = "v1.kernel.websocket.jupyter.org"
 class Door:
     """A running server, as its owner and as a stranger see it."""
 
-    def __init__(self, process, lines, port, path="voila/static/none"):
-        self.process, self.lines, self.port = process, lines, port
-        self.url = f"http://127.0.0.1:{port}/"
+    def __init__(self, process, lines, port, path="voila/static/none", host="127.0.0.1"):
+        self.process, self.lines, self.port, self.host = process, lines, port, host
+        self.url = f"http://{host}:{port}/"
         answer(self.url + path, process, lines)
         found = re.search(r"with the token is in (\S+)\.", "".join(lines[:1]))
         self.file = Path(found[1]) if found else None
@@ -71,7 +71,7 @@ class Door:
         """Open a kernel's websocket and talk over it; the status where it is refused."""
 
         async def run():
-            request = HTTPRequest(f"ws://127.0.0.1:{self.port}/api/kernels/{kernel}/channels", headers=headers)
+            request = HTTPRequest(f"ws://{self.host}:{self.port}/api/kernels/{kernel}/channels", headers=headers)
             try:
                 connection = await asyncio.wait_for(
                     websocket_connect(request, subprotocols=[protocol] if protocol else None), 20
@@ -485,6 +485,33 @@ def test_another_address_needs_the_token_and_is_told_to_be_unencrypted(tmp_path)
     )
     assert ended.returncode == 1
     assert "The token is missing" in ended.stderr
+
+
+def test_other_computers_reach_it_with_the_token_alone(tmp_path):
+    """Served live on this machine's own address in its network, as other computers reach it."""
+    found = [
+        entry.address
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        if entry.family == socket.AF_INET and not access.is_loopback(entry.address)
+    ]
+    if not found:
+        pytest.skip("this machine has no address but loopback")
+    port = free_port()
+    with server("app", "--host", found[0], "--port", port, "--no-browser", "--output", tmp_path) as (process, lines):
+        there = Door(process, lines, port, host=found[0])
+        assert "travel unencrypted to other computers: whoever listens between them reads them" in lines[1]
+        assert there.token
+        assert there.token not in "".join(lines)
+        for token in (None, "wrong"):
+            status, _, text = there.ask(token=token)
+            assert status in (302, 403)
+            assert "kernelId" not in text
+        kernel = there.open_page()
+        assert there.websocket(kernel, told) == 403
+        assert there.websocket(kernel, told, Authorization=f"token {there.token}") == "ipython"
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, "it listens where it was told, and nowhere else"
 
 
 def test_an_address_that_is_not_here_and_two_places_at_once_are_refused(capsys, tmp_path):

@@ -237,6 +237,68 @@ def bomb(start, megabytes, wbits):
     return head + zeros * (megabytes // 16) + pack.flush()
 
 
+# -- what the fuzzer found ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["a.nrrd", "a.nhdr", "a.seg.nrrd"])
+@pytest.mark.parametrize("field", ["endian: {}", "kinds: {}", "space directions: {}", "{}: 3", "type: {}"])
+def test_endless_nrrd_fields(tmp_path, kind, field):
+    """NrrdIO copies a field that it refuses into 1024 bytes, whatever its length: the program ended."""
+    lines = dict.fromkeys(("type", "endian", "kinds", "space directions"))
+    lines.update(type="type: short", endian="endian: little")
+    lines[field.split(":")[0]] = field.format("little: " * 400)
+    head = "NRRD0004\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n"
+    head += "".join(f"{line}\n" for line in lines.values() if line) + ("data file: a.raw\n" if "nhdr" in kind else "\n")
+    (tmp_path / "a.raw").write_bytes(bytes(16))
+    (tmp_path / kind).write_bytes(head.encode() + bytes(0 if "nhdr" in kind else 16))
+    assert "a header without end" in refusal(tmp_path / kind)
+
+
+@pytest.mark.parametrize("line", ["Name = {}", "Comment = {}", "{} = 3", "Modality = {}", "Other = {}{}"])
+def test_endless_metaimage_fields(tmp_path, line):
+    """MetaIO copies its own texts into 255 bytes."""
+    sitk.WriteImage(image((2, 2, 2)), str(tmp_path / "a.mha"))
+    content = (tmp_path / "a.mha").read_bytes()
+    long = line.format("x" * (300 if "Other" not in line else 20_000), "x" * 20_000)
+    (tmp_path / "a.mha").write_bytes(content.replace(b"ElementType", long.encode() + b"\nElementType"))
+    assert "a header without end" in refusal(tmp_path / "a.mha")
+
+
+def test_an_endless_number_as_text(tmp_path):
+    """As the fields: NrrdIO ended the program."""
+    head = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nspacings: 1 1 1\nencoding: ascii\n\n1 2 3 "
+    (tmp_path / "a.nrrd").write_bytes(head + b"4x" * 5000 + b" 5 6 7 8\n")
+    assert "is no number" in refusal(tmp_path / "a.nrrd")
+
+
+def test_long_values_that_are_right(tmp_path):
+    """3D Slicer writes long keys of its own."""
+    made = image((2, 2, 2))
+    made.SetMetaData("Segment0_Tags", "Segmentation.Status:inprogress|" * 200)
+    for name in ("a.nrrd", "a.mha"):
+        sitk.WriteImage(made, str(tmp_path / name))
+        assert np.array_equal(Volume.read(tmp_path / name).array, sitk.GetArrayFromImage(made))
+
+
+@pytest.mark.parametrize("where", ["behind the pixels", "the pixels", "behind packed pixels"])
+def test_a_dicom_element_that_announces_hundreds_of_megabytes(tmp_path, where):
+    """GDCM asked for them, whatever the size of the file."""
+    path = write_enhanced(tmp_path / "e.dcm")
+    if "packed" in where:
+        data = pydicom.dcmread(path)
+        data.compress(RLELossless)
+        data.save_as(path)
+    content = path.read_bytes()
+    if where == "the pixels":
+        at = content.index(b"\xe0\x7f\x10\x00OW") + 8
+        path.write_bytes(content[:at] + struct.pack("<I", 441_013_504) + content[at + 4 :])
+    else:
+        path.write_bytes(content + b"\xe0\x7f\x20\x00OB\0\0" + struct.pack("<I", 441_013_504) + bytes(40))
+    assert "announces more bytes than there are" in refusal(path)
+    path.write_bytes(content + b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 40) + bytes(40))  # padding
+    assert np.array_equal(Volume.read(path).array, voxels())
+
+
 # -- more than there is memory -----------------------------------------------------------------------------------------
 
 

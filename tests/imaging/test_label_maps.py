@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from dicom_files import write_series
 from seg_files import write_seg
 from support import SHARED
 
@@ -144,6 +145,46 @@ def test_a_dicom_seg_of_single_slices_far_apart(tmp_path, volume, labels):
     labels[3, 4:8, 4:8], labels[12, 4:8, 4:8] = 1, 1
     found = read_label_map(write_seg(tmp_path / "a.dcm", [labels == 1], volume), volume)
     assert np.array_equal(found[0].mask.full, labels == 1)
+
+
+@pytest.mark.parametrize("straighten", [False, True])
+@pytest.mark.parametrize("of", ["many slices", "one slice"])
+def test_a_dicom_seg_on_the_slices_of_a_tilted_gantry(tmp_path, straighten, of):
+    """Its frames lean as the slices do; they belong to the slices, wherever those are shown."""
+    values = np.random.default_rng(0).integers(0, 99, (6, 16, 20)).astype(np.int16)
+    folder = write_series(tmp_path / "s", values, spacing=(0.7, 0.9, 2.5), shift=(0, 0.8, 0))
+    taken = Volume.read(folder)
+    assert any("tilted gantry" in warning for warning in taken.warnings)
+    mask = np.zeros(values.shape, np.uint8)
+    mask[slice(3, 4) if of == "one slice" else slice(2, 6), 4:9, 5:15] = 1
+    path = write_seg(tmp_path / "seg.dcm", [mask], taken)
+    data = pydicom.dcmread(path)
+    for group in data.PerFrameFunctionalGroupsSequence:  # where the slices lie in the patient
+        x, y, z = (float(n) for n in group.PlanePositionSequence[0].ImagePositionPatient)
+        group.PlanePositionSequence[0].ImagePositionPatient = [x, y + 0.8 * round((z - taken.origin[2]) / 2.5), z]
+    data.save_as(path)
+    volume = Volume.read(folder, straighten=straighten)
+    found = read_label_map(path, volume)
+    assert found.remarks == ()
+    back = volume.write_mask(found[0].mask.full, tmp_path / "back.nrrd")  # on the slices as they were taken
+    assert np.array_equal(Volume.read(back).array, mask)
+
+
+def test_a_dicom_seg_beside_a_tilted_stack_that_does_not_lean(tmp_path):
+    """Frames one above the other stay where they say; frames that lean otherwise are refused."""
+    values = np.random.default_rng(0).integers(0, 99, (6, 16, 20)).astype(np.int16)
+    volume = Volume.read(write_series(tmp_path / "s", values, spacing=(0.7, 0.9, 2.5), shift=(0, 0.8, 0)))
+    mask = np.zeros(values.shape, np.uint8)
+    mask[2:6, 4:9, 5:15] = 1
+    path = write_seg(tmp_path / "seg.dcm", [mask], volume)
+    (found,) = read_label_map(path, volume)
+    assert np.array_equal(found.mask.full, mask)
+    data = pydicom.dcmread(path)
+    for n, group in enumerate(data.PerFrameFunctionalGroupsSequence):
+        x, y, z = (float(n) for n in group.PlanePositionSequence[0].ImagePositionPatient)
+        group.PlanePositionSequence[0].ImagePositionPatient = [x, y - 2 * n, z]
+    data.save_as(path)
+    assert "do not lie in line" in refusal(path, volume)
 
 
 def test_a_dicom_seg_with_fewer_pixels_than_announced(tmp_path, volume, labels):

@@ -124,7 +124,7 @@ def test_the_protocol_clicks_reports_and_stops_when_all_is_right(case):
 
 
 def test_the_baseline_finds_bright_balls_and_the_command_reports_them(case, tmp_path):
-    lines = list(run([case.parent], model=None, csv=tmp_path / "out.csv", user=User(clicks=3)))
+    lines = list(run([case.parent], load=None, csv=tmp_path / "out.csv", user=User(clicks=3)))
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["structure"] for row in rows} == {"liver", "rib_left_1"}
@@ -184,7 +184,7 @@ def test_a_negative_click_takes_its_part_from_the_baselines_region():
 def test_folders_of_the_same_name_and_labels_of_the_same_name_stay_apart(case, tmp_path):
     (case / "info.json").write_text(json.dumps({"labels": {"1": {"name": "lesion"}, "2": {"name": "lesion"}}}))
     other = shutil.copytree(case, tmp_path / "other" / "balls")
-    lines = list(run([case, other], model=None, user=User(clicks=1), csv=tmp_path / "out.csv"))
+    lines = list(run([case, other], load=None, user=User(clicks=1), csv=tmp_path / "out.csv"))
     table = {line.split()[0]: line.split()[1] for line in lines[lines.index("") :] if line}
     assert table.items() >= {f"{tmp_path.name}/balls": "2", "other/balls": "2", "lesion": "4", "all": "4"}.items()
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
@@ -229,7 +229,7 @@ def test_a_label_map_on_another_grid_or_below_zero_is_refused(case):
 def test_what_is_no_case_is_refused_in_one_sentence(case, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no labelled case"):
-        list(run([tmp_path / "empty"], model=None))
+        list(run([tmp_path / "empty"], load=None))
     for text in ("[]", "{", '{"labels": {"1": "liver"}}', '{"labels": {"one": {"name": "liver"}}}'):
         (case / "info.json").write_text(text)
         with pytest.raises(UserError, match=r"info\.json does not name labels; expected .* mend or remove it\."):
@@ -284,8 +284,8 @@ def test_places_anywhere_inside_are_well_inside(case):
 
 
 def test_the_command_clicks_anywhere_and_refuses_boxes_for_region_growing(case, tmp_path):
-    lines = list(run([case], model=None, places=4))
+    lines = list(run([case], load=None, places=4))
     assert sum("liver" in line for line in lines) == 1
     assert lines[-1].startswith("all 2 structures")
     with pytest.raises(UserError, match="takes clicks alone, no box"):
-        list(run([case], model=None, user=User(first="box")))
+        list(run([case], load=None, user=User(first="box")))

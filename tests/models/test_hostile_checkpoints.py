@@ -224,3 +224,16 @@ def test_whatever_is_damaged_gives_a_sentence(tmp_path: Path) -> None:
             else:
                 continue
             assert "\n" not in sentence
+
+
+def test_an_endless_name_is_refused_at_once(tmp_path: Path) -> None:
+    """PyTorch searched its own refusal for words, a time that grows with the square of the name: hours."""
+    save(tmp_path / "plain.pth", weights())
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "w.pth", "w") as made:
+        for member in plain.infolist():
+            content = plain.read(member)
+            if member.filename.endswith("data.pkl"):
+                content = b"\x80\x02c" + b"x" * 600_000 + b"\nOrderedDict\n."
+            made.writestr(member.filename, content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoints.inspect(tmp_path / "w.pth")

@@ -52,6 +52,28 @@ def test_every_requirement_has_a_tested_version_inside_its_range(requirement: st
     assert wanted.specifier.contains(pinned[normal(wanted.name)])
 
 
+@pytest.mark.parametrize(
+    ("name", "unsafe"),
+    [("torch", "2.9.1"), ("jupyter_server", "2.17.0"), ("tornado", "6.5.4"), ("pydicom", "3.0.1")],
+)
+def test_no_version_that_is_known_to_be_unsafe_is_allowed(name: str, unsafe: str) -> None:
+    from packaging.requirements import Requirement
+
+    (wanted,) = [found for found in map(Requirement, NEEDED) if found.name == name]
+    assert not wanted.specifier.contains(unsafe)
+
+
+def test_the_tests_that_docs_security_names_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    lacking = [
+        f"{path}::{test}"
+        for path, test in named
+        if f"\ndef {test}(" not in (ROOT / "tests" / path).read_text(encoding="utf-8")
+    ]
+    assert lacking == []
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_are_stored_without_outputs(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 from support import BallNetwork, model_of
-from ui_page import BALL, Browser, ball_volume
+from ui_page import BALL, Browser, ask, ball_volume
 
 import sammed3d_nb as snb
 from sammed3d_nb.ui.planes import PLANES
@@ -48,8 +48,8 @@ def test_the_mask_shows_in_all_views_and_undo_restores_every_pixel(app) -> None:
     with_mask = {view: browser.picture() for view, browser in browsers.items()}
     volume = app.session.result.volume_ml
     for view in PLANES:
-        red = with_mask[view].astype(int) - plain[view]
-        assert ((red[:, :, 0] > 15) & (red[:, :, 1] < 0)).sum() > 100, view
+        more = with_mask[view].astype(int) - plain[view]  # of blue
+        assert ((more[:, :, 2] > 15) & (more[:, :, 0] < more[:, :, 2] - 15)).sum() > 100, view
     browsers["axial"].click((BALL[0] + 6, BALL[1], BALL[2]), button=2)
     assert not app.session.clicks[1].positive
     assert app.session.result.volume_ml < volume
@@ -72,16 +72,14 @@ def test_errors_reach_the_status_line_as_one_sentence_and_nothing_is_lost(app) -
     assert "outside the volume" in app.status.message
     assert "snb-error" in app.status._text.value
     np.testing.assert_array_equal(app.session.mask, mask)
-    app.objects.rows[0].title.value = "ball"
-    app.wait()
+    ask(app, "rename", 0, "ball")
     app.act("new_object")
     app.wait()
     Browser(app, "axial").click(BALL, button=2)
     assert "A negative click removes" in app.status.message
-    app.objects.rows[1].title.value = "ball"
-    app.wait()
+    ask(app, "rename", 1, "ball")
     assert "already" in app.status.message
-    assert [row.title.value for row in app.objects.rows] == ["ball", "object 2"]
+    assert [row["name"] for row in app.objects.list.rows] == ["ball", "object 2"]
 
 
 def test_an_unexpected_error_in_a_handler_is_shown_too(app, monkeypatch) -> None:
@@ -97,21 +95,17 @@ def test_objects_are_listed_locked_hidden_and_removed(app) -> None:
     app.click(BALL)
     app.act("new_object")
     app.wait()
-    first, second = app.objects.rows
-    assert [row.name for row in (first, second)] == ["object 1", "object 2"]
-    first.locked.value = True
-    first.visible.value = False
-    app.wait()
+    assert [row["name"] for row in app.objects.list.rows] == ["object 1", "object 2"]
+    ask(app, "lock", 0, True)
+    ask(app, "show", 0, False)
     assert app.session.objects[0].locked
     assert not app.session.objects[0].visible
     assert app.views.objects == []
-    first.swatch.click()
-    app.wait()
+    ask(app, "select", 0)
     assert app.session.current.name == "object 1"
-    second.remove.click()
-    app.wait()
+    ask(app, "remove", 1)
     assert [item.name for item in app.session.objects] == ["object 1"]
-    assert len(app.objects.rows) == 1
+    assert len(app.objects.list.rows) == 1
 
 
 def test_keys_change_the_display(app) -> None:
@@ -163,12 +157,47 @@ def test_another_volume_opens_in_its_middle(app, size: tuple[int, int, int]) -> 
 def test_the_page_is_answered_and_may_resize_the_app(app) -> None:
     sent = []
     app.page.send = lambda content, buffers=None: sent.append(content)
-    app.page._message(app.page, {"type": "ping"}, [])
-    assert sent == [{"type": "pong"}]
-    app.page.size = [1920, 1080]
+    app.page._message(app.page, {"type": "press", "page": 7}, [])
+    app.page._message(app.page, {"type": "key", "key": "x", "page": 7}, [])
+    app.page._message(app.page, {"type": "ping", "page": 7, "sent": 3}, [])
+    app.page._message(app.page, {"type": "ping", "page": 8, "sent": 0}, [])
+    assert sent == [
+        {"type": "pong", "page": 7, "sent": 3, "heard": 2},
+        {"type": "pong", "page": 8, "sent": 0, "heard": 0},
+    ]
+    app.page.size = [1920, 1080, 42]
     width, height = app.views.views["axial"].size
     assert width > 850
     assert height > 850
+    app.page.size = [1920, 1080, 74]  # the bar has wrapped
+    assert app.views.views["axial"].size[1] == height - 32
+
+
+def test_the_page_is_told_what_is_safe_and_hostile_places_change_nothing(app) -> None:
+    assert app.page.saved == "This case does not save itself: what was not saved by hand is lost."
+    key, cross = app.page.place, app.views.cross
+    good = {"cross": [1, 2, 3], "large": "coronal", "window": [5, 7], "looks": {"axial": [3, 4, 5]}, "display": {}}
+    for bad in (
+        {**good, "cross": ["x", 2, 3]},
+        {**good, "window": [5, float("nan")]},
+        {**good, "cross": [1, 2]},
+        {},
+    ):
+        app.place._known = False
+        app.page._message(app.page, {"type": "place", "key": key, "place": bad}, [])
+        assert app.views.cross == cross
+    app.place._known = False
+    app.page._message(app.page, {"type": "place", "key": "another volume's", "place": good}, [])
+    assert app.views.cross == cross
+    app.page._message(app.page, {"type": "place", "key": key, "place": good}, [])
+    assert (app.views.cross, app.views.large, app.views.display.window.width) == ((1, 2, 3), "coronal", 7)
+    app.page._message(app.page, {"type": "place", "key": key, "place": {**good, "cross": [9, 9, 9]}}, [])
+    assert app.views.cross == (1, 2, 3), "once: the user has gone on since"
+    app.page.send = lambda content, buffers=None: sent.append(content)
+    sent = []
+    app.page._message(app.page, {"type": "ping", "page": 7, "sent": 0}, [])
+    assert sent[0]["place"][0] == key
+    assert sent[0]["place"][1]["looks"]["axial"] == pytest.approx([3, 4, 5])
 
 
 def test_closing_releases_widgets_figures_and_thread() -> None:

@@ -31,7 +31,7 @@ def test_the_app_follows_what_a_notebook_does_with_its_session(app) -> None:
     np.testing.assert_array_equal(axial.picture(), plain)
     app.session.new_object("spleen")
     app.wait()
-    assert [row.name for row in app.objects.rows] == ["object 1", "spleen"]
+    assert [row["name"] for row in app.objects.list.rows] == ["object 1", "spleen"]
 
 
 def test_a_session_that_was_left_is_followed_no_longer(app) -> None:
@@ -56,7 +56,7 @@ def test_edits_are_counted_and_the_amount_is_that_of_the_list(app) -> None:
     app.click(BALL)
     app.change("Painting", lambda s: s.paint([(1, 1, 1), (2, 1, 1)])).result()
     assert "after 1 click and 1 edit" in app.status.message
-    amount = app.objects.rows[0].amount.value.split(">")[1].split("<")[0]
+    amount = app.objects.list.rows[0]["amount"]
     assert amount in app.status.message
 
 

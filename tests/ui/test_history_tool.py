@@ -1,7 +1,7 @@
 """The buttons of the history say what they would take back or do again, and the status line says what they did."""
 
 import pytest
-from ui_page import BALL
+from ui_page import BALL, ask
 
 from sammed3d_nb.imaging.naming import MASKS
 
@@ -18,8 +18,7 @@ def test_undo_and_redo_name_their_step(app) -> None:
     undo, redo = app.history.undo, app.history.redo
     assert (undo.tooltip, undo.disabled) == ("Undo (Ctrl+Z)", True)
     assert (redo.tooltip, redo.disabled) == ("Redo (Ctrl+Y)", True)
-    app.objects.rows[0].title.value = "spleen"
-    app.wait()
+    ask(app, "rename", 0, "spleen")
     for shift in range(3):
         app.click((BALL[0] + shift, *BALL[1:]))
     assert (undo.tooltip, undo.disabled) == ("Undo click 3 of spleen (Ctrl+Z)", False)

@@ -2,12 +2,16 @@
 
 import math
 import types
+from collections import namedtuple
 
 import numpy as np
 import pytest
-from ui_page import BALL, SIZE, Browser
+from support import BallNetwork, model_of
+from ui_page import BALL, SIZE, Browser, ball_volume
 
+import sammed3d_nb as snb
 from sammed3d_nb.ui.planes import PLANES
+from sammed3d_nb.ui.under_cursor import idle_share
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
@@ -131,19 +135,38 @@ def test_a_page_on_another_screen_resets_the_pixel_ratio(app) -> None:
     assert app.chain._hovered.trace["voxel"].point == voxel
 
 
-def test_a_resting_mouse_encodes_ahead_where_there_is_a_gpu(app, monkeypatch) -> None:
+@pytest.mark.parametrize(("device", "idle", "encodes"), [("cpu", 0.9, True), ("cpu", 0.3, False), ("cuda", 0.3, True)])
+def test_a_resting_mouse_encodes_ahead_on_a_cpu_only_if_it_is_idle(app, monkeypatch, device, idle, encodes) -> None:
+    app.under_cursor.resting.join()  # the middle of the volume
+    app.wait()
     asked = []
+    monkeypatch.setattr("sammed3d_nb.ui.under_cursor.idle_share", lambda before, after: idle)
     monkeypatch.setattr(app.session, "prepare", asked.append)
+    monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type=device))
     axial = Browser(app, "axial")
     voxel = (30, 20, app.views.cross[2])
-    axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(voxel))
-    assert not app.under_cursor.resting.is_alive(), "a CPU is left free for the click"
-    monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type="cuda"))
     for target in ((31, 20, voxel[2]), voxel):
         axial.mouse("motion_notify", *app.views.views["axial"].canvas_of(target))
     app.under_cursor.resting.join()
     app.wait()
-    assert asked == [voxel], "where the mouse rested, not where it passed"
+    assert asked == ([voxel] if encodes else []), "where the mouse rested, not where it passed"
+
+
+def test_the_first_cube_is_encoded_while_the_user_looks_around(monkeypatch) -> None:
+    monkeypatch.setattr("sammed3d_nb.ui.under_cursor.idle_share", lambda before, after: 1.0)
+    network = BallNetwork()
+    app = snb.App(ball_volume(), model_of(network))
+    app.under_cursor.resting.join()
+    app.wait()
+    assert network.encoded == 1
+    assert app.click(app.views.cross).embedding_reused
+    app.close()
+
+
+def test_the_idle_share_counts_what_nobody_used() -> None:
+    times = namedtuple("times", "user system idle iowait")
+    assert idle_share(times(1, 1, 1, 0), times(2, 1, 3, 1)) == pytest.approx(0.75)
+    assert idle_share(times(1, 1, 1, 0), times(1, 1, 1, 0)) == 1
 
 
 def test_what_is_under_the_mouse_stays_in_view_until_the_click_is_answered(app) -> None:

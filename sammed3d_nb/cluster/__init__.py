@@ -1,0 +1,1 @@
+"""Many cases on many machines, by Dask."""

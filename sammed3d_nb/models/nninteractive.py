@@ -1,0 +1,287 @@
+"""nnInteractive in this process, by its own package; weights from a folder."""
+
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sammed3d_nb.errors import CheckpointError, DeviceError, PromptError
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.models.checkpoints import ModelFile
+from sammed3d_nb.models.nninteractive_folder import UNKNOWN_LICENCE, Folder, look_at
+from sammed3d_nb.segmenters.conversation import Conversation
+from sammed3d_nb.segmenters.interactive_segmenter import InteractiveSegmenter
+from sammed3d_nb.segmenters.sayings import Abilities, Changed
+from sammed3d_nb.segmenters.segmenter import EngineSpec
+
+BYTES_PER_VOXEL = 4 + 2 * 7 + 1
+"""Of memory for an image: itself in float32, seven channels of what was said in float16, the answer."""
+
+_log = logging.getLogger(__name__)
+_loaded: "weakref.WeakValueDictionary[tuple[Any, ...], NNInteractive]" = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
+class NNInteractive:
+    """A model of nnInteractive on a device; gives segmenters as any `Engine` does.
+
+    Args:
+        folder: Its folder, looked at.
+        device: Where to compute.
+
+    Attributes:
+        folder: Where it came from.
+        device: Where it computes.
+        notes: What there is to say of it.
+
+    Raises:
+        CheckpointError: The package is missing, or makes no network of the folder.
+        DeviceError: The device has no memory for it.
+    """
+
+    ahead = True
+    bytes_per_voxel = BYTES_PER_VOXEL
+
+    def __init__(self, folder: Folder, device: torch.device) -> None:
+        self.device = device
+        self._make = _sessions(device)
+        session = self._make()
+        with _sentences(folder.name, device), folder.copied() as copy, redirect_stdout(StringIO()):
+            try:
+                self._artifacts = session._load_model_artifacts_from_disk(str(copy), folder.fold)
+            except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError,
+                    TypeError, ValueError) as error:  # fmt: skip
+                if _out_of_memory(error):
+                    raise
+                raise CheckpointError(
+                    f"nnInteractive makes no network of {folder.path} ({_short(error)}); it may need "
+                    "another version of the package nnInteractive, or be damaged."
+                ) from error
+            session.initialize_from_loaded_artifacts(self._artifacts)
+        # what the package would find in the copy if there were no LICENSE is what was found there already
+        self.folder, self._version = folder.path, str(session.INFERENCE_SESSION_VERSION)
+        self._licence = folder.licence
+        thickness = session.preferred_scribble_thickness
+        self.abilities = Abilities(
+            dict(session.supported_interactions), bool(session.supports_initial_label), tuple(thickness)
+        )
+        patch = [int(n) for n in session.configuration_manager.patch_size]
+        self.patch_size = patch
+        self.spec = EngineSpec(
+            folder.name, "nninteractive", str(folder.path), folder.sha256, folder.megabytes, folder.parameters
+        )
+        self.files: Sequence[ModelFile] = (ModelFile(folder.path, folder.sha256),)
+        self.notes: list[str] = []
+        if self._licence == UNKNOWN_LICENCE:
+            self.notes.append(f"{folder.name} does not say under which licence it is; ask who gave it to you.")
+        else:
+            self.notes.append(f"{folder.name} is under {self._licence}, and so may be what you make of its masks.")
+        self._last: Conversation | None = None  # one copy of the image for all segmenters of a volume
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """For each kind of prompt: "native" or "refused"."""
+        return self.abilities.prompts
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What tells these weights from others: the SHA-256 of their files' sums."""
+        return self.spec.sha256
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What records keep of it: its licence, and the package's version."""
+        return {"licence": self._licence, "version": self._version}
+
+    @property
+    def licence(self) -> str:
+        """Of its weights, as their folder says."""
+        return self._licence
+
+    @property
+    def described(self) -> str:
+        """It in a few words."""
+        return f"{self.spec.name}, {self.device}, {self._licence}"
+
+    def segmenter(self, volume: Volume) -> InteractiveSegmenter:
+        """A segmenter for a volume; nothing is computed yet."""
+        if self._last is None or self._last.volume is not volume:
+            self._last = None  # before the next one takes its memory
+            make, artifacts, name, device = self._make, self._artifacts, self.spec.name, self.device
+            self._last = Conversation(volume, lambda: _Local(make, artifacts, name, device))
+        return InteractiveSegmenter(self._last, self.abilities)
+
+    def __repr__(self) -> str:
+        return f"NNInteractive({str(self.folder)!r}, {self.device})"
+
+
+def open_folder(path: Path, device: torch.device) -> NNInteractive:
+    """The model of a folder; the same one as long as somebody holds it.
+
+    Raises:
+        CheckpointError: It is no such folder, is not safe to open, or the package is missing.
+        DeviceError: The device has no memory for it.
+    """
+    _sessions(device)  # says that the package is missing before anything is read
+    folder = look_at(path)
+    with _loading:
+        key = (folder.sha256, str(folder.path.resolve()), str(device))
+        model = _loaded.get(key)
+        if model is None:
+            model = _loaded[key] = NNInteractive(folder, device)
+        return model
+
+
+class _Local:
+    """A session of the package, as `Interactive`."""
+
+    def __init__(self, make: Callable[[], Any], artifacts: dict[str, Any], name: str, device: torch.device) -> None:
+        self._name, self._device = name, device
+        self._session = make()
+        self._session.initialize_from_loaded_artifacts(artifacts)
+
+    @property
+    def supports_undo(self) -> bool:
+        return bool(self._session.supports_undo)
+
+    @property
+    def do_autozoom(self) -> bool:
+        return bool(self._session.do_autozoom)
+
+    def set_do_autozoom(self, do_autozoom: bool) -> None:
+        self._session.set_do_autozoom(do_autozoom)
+
+    def set_image(self, image: NDArray[np.generic], image_properties: dict[str, Any] | None = None) -> None:
+        with self._told():
+            self._session.set_image(image, image_properties)
+            self._session._finish_preprocessing_and_initialize_interactions()
+
+    def set_target_buffer(self, target_buffer: NDArray[np.uint8]) -> None:
+        self._session.set_target_buffer(target_buffer)
+
+    def reset_interactions(self) -> None:
+        self._session.reset_interactions()
+
+    def undo(self) -> bool:
+        with self._told():
+            return bool(self._session.undo())
+
+    def add_point_interaction(self, coordinates: Sequence[int], include_interaction: bool) -> Changed:
+        return self._say("add_point_interaction", tuple(coordinates), include_interaction)
+
+    def add_bbox_interaction(self, bbox_coords: Sequence[Sequence[int]], include_interaction: bool) -> Changed:
+        return self._say("add_bbox_interaction", bbox_coords, include_interaction)
+
+    def add_scribble_interaction(
+        self, image: NDArray[np.uint8], include_interaction: bool, *, interaction_bbox: Sequence[Sequence[int]]
+    ) -> Changed:
+        return self._say("add_scribble_interaction", image, include_interaction, interaction_bbox=interaction_bbox)
+
+    def add_lasso_interaction(
+        self, image: NDArray[np.uint8], include_interaction: bool, *, interaction_bbox: Sequence[Sequence[int]]
+    ) -> Changed:
+        return self._say("add_lasso_interaction", image, include_interaction, interaction_bbox=interaction_bbox)
+
+    def add_initial_seg_interaction(self, initial_seg: NDArray[np.uint8], run_prediction: bool = False) -> Changed:
+        return self._say("add_initial_seg_interaction", initial_seg, run_prediction)
+
+    def close(self) -> None:
+        """Let go of image and threads."""
+        self._session._reset_session()
+        self._session.executor.shutdown(wait=False)
+
+    def _say(self, call: str, *arguments: Any, **options: Any) -> Changed:
+        with self._told(), _same_lots():
+            changed: Changed = getattr(self._session, call)(*arguments, **options)
+            return changed
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        with _sentences(self._name, self._device):
+            try:
+                yield
+            except (ValueError, AssertionError) as error:  # how the package refuses
+                raise PromptError(f"{self._name} refuses it: {str(error).rstrip('.')[:300]}.") from error
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+                if _out_of_memory(error):
+                    raise
+                _log.warning("%s failed", self._name, exc_info=True)
+                raise PromptError(f"{self._name} fails on it ({_short(error)}); say it in another way.") from error
+
+
+def _sessions(device: torch.device) -> Callable[[], Any]:
+    """Makes the package's sessions, as quiet and as modest as a guest should be.
+
+    Raises:
+        CheckpointError: It is not installed.
+    """
+    try:
+        with redirect_stdout(StringIO()):  # its own libraries greet there
+            from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
+    except ImportError as error:
+        raise CheckpointError(
+            f"nnInteractive in this process needs its package ({_short(error)}); "
+            "pip install 'sammed3d-nb[nninteractive]', or give the address of a server that has it."
+        ) from error
+    for name, module in list(sys.modules.items()):
+        if name.startswith("nnInteractive.") and module is not None:
+            module.print = _quiet  # type: ignore[attr-defined]  # it tells every step on standard output
+
+    def make() -> Any:
+        before = torch.backends.cudnn.benchmark
+        try:
+            return nnInteractiveInferenceSession(
+                device=device, use_torch_compile=False, torch_n_threads=torch.get_num_threads()
+            )
+        finally:
+            torch.backends.cudnn.benchmark = before  # it may choose other sums at each start: replay would differ
+
+    return make
+
+
+@contextmanager
+def _same_lots() -> Iterator[None]:
+    """The package draws lots where it refines a large object; here the same ones each time, so that replay holds."""
+    before = np.random.get_state()  # noqa: NPY002  it draws from the old generator
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def _quiet(*said: object, **_: object) -> None:
+    _log.debug("%s", " ".join(map(str, said)))
+
+
+@contextmanager
+def _sentences(name: str, device: torch.device) -> Iterator[None]:
+    """Too little memory, as a sentence."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise DeviceError(
+            f"{device} has no memory left for {name}; end other programs on it, or load it with device='cpu'."
+        ) from error
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return (text or type(error).__name__)[:120].rstrip(".")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error)
