@@ -152,8 +152,8 @@ def delayed(port: int, seconds: float) -> Iterator[int]:
             writer.close()
 
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(connected, "127.0.0.1", 0))
     threading.Thread(target=loop.run_forever, daemon=True).start()
+    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
     yield int(server.sockets[0].getsockname()[1])
     loop.call_soon_threadsafe(loop.stop)
 
