@@ -152,10 +152,17 @@ def delayed(port: int, seconds: float) -> Iterator[int]:
             writer.close()
 
     loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # pages close their connections at any moment
     threading.Thread(target=loop.run_forever, daemon=True).start()
     server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
     yield int(server.sockets[0].getsockname()[1])
-    loop.call_soon_threadsafe(loop.stop)
+
+    def end() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.call_later(0.5, loop.stop)
+
+    loop.call_soon_threadsafe(end)
 
 
 class Page:
