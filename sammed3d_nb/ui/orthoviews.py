@@ -92,8 +92,11 @@ class OrthoViews(Scene):
         return IpymplRenderer(self)
 
     def _asked(self, renderer: PageRenderer) -> None:
-        if not renderer.able:
-            self._fall_back("it allows no JavaScript of ours")
+        try:
+            if not renderer.able:
+                self._fall_back("it allows no JavaScript of ours")
+        except Exception as error:
+            self.on_error(error)
 
     def _fall_back(self, why: str) -> None:
         """Let the kernel draw from now on."""
