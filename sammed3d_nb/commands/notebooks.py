@@ -25,7 +25,7 @@ class Notebooks(AsyncLargeFileManager):
 
     async def get(self, path: str, *arguments: Any, **options: Any) -> dict[str, Any]:
         """A file or folder, as the contents API describes it."""
-        model: dict[str, Any] = await super().get(path, *arguments, **options)
+        model: dict[str, Any] = await super().get(path, *arguments, **options)  # type: ignore[no-untyped-call]
         content = model.get("content")
         if model.get("type") == "notebook" and content:
             metadata = content["metadata"]
