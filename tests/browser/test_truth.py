@@ -141,6 +141,8 @@ def test_clicks_that_got_lost_on_the_way_are_told(dashboard, open_page) -> None:
 
 def test_a_silent_kernel_is_told_and_its_return_too(dashboard, open_page) -> None:
     screen = open_page(dashboard.page())
+    screen.settle()
+    screen.page.wait_for_timeout(2000)  # idle, and known to be
     kernel = kernel_of(screen, dashboard)
     os.kill(kernel.pid, signal.SIGSTOP)
     try:
