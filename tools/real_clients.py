@@ -124,11 +124,56 @@ def napari(url: str) -> None:
 
 
 def slicer(url: str) -> None:
-    """Points in space, through the matrices of volume nodes that lie in any way, to voxels and back."""
-    import slicer_core  # noqa: F401  it finds the libraries
+    """Points in space, through the matrices of volume nodes that lie in any way, to voxels; the mask back in space."""
+    import vtk
     from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
+    from slicer import vtkMRMLScalarVolumeNode
+    from vtk.util import numpy_support
 
-    raise NotImplementedError((url, nnInteractiveRemoteInferenceSession))
+    angle = np.radians(20)
+    tilt = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    ways = {
+        "as scanners have it": np.diag([-1.0, -1.0, 1.0]),
+        "flipped": np.diag([1.0, 1.0, -1.0]),
+        "sagittal": np.array([[0, 0, -1.0], [1.0, 0, 0], [0, -1.0, 0]]),
+        "oblique": tilt @ np.diag([-1.0, -1.0, 1.0]),
+        "oblique and flipped": tilt.T @ np.diag([1.0, -1.0, -1.0]),
+    }
+    for name, directions in ways.items():
+        node = vtkMRMLScalarVolumeNode()
+        matrix = np.eye(4)  # from i, j, k to R, A, S
+        matrix[:3, :3] = directions * np.array(SPACING[::-1])
+        matrix[:3, 3] = (31.5, -12.25, 140.75)
+        placed = vtk.vtkMatrix4x4()
+        placed.DeepCopy(matrix.ravel())
+        node.SetIJKToRASMatrix(placed)
+        data = vtk.vtkImageData()
+        data.SetDimensions(*SHAPE[::-1])
+        data.GetPointData().SetScalars(numpy_support.numpy_to_vtk(image().ravel(), deep=True))
+        node.SetAndObserveImageData(data)
+        array = numpy_support.vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(SHAPE)
+        spacing = list(node.GetSpacing())[::-1]
+        back = vtk.vtkMatrix4x4()
+        node.GetRASToIJKMatrix(back)
+        lps = np.diag([-1.0, -1.0, 1.0]) @ directions
+        for told in ({}, {"direction": lps.tolist()}):  # as the extension does, and as a client could
+            with nnInteractiveRemoteInferenceSession(url) as session:
+                session.set_image(array[None], {"spacing": spacing, **told})
+                mask = np.zeros(SHAPE, np.uint8)
+                session.set_target_buffer(mask)
+                session.reset_interactions()
+                for ball in BALLS:
+                    ras = matrix @ [*ball[::-1], 1.0]  # where a user clicks in a slice view
+                    ijk = [round(value) for value in back.MultiplyPoint(ras)[:3]]
+                    session.add_point_interaction(ijk[::-1], True)
+                    middle = matrix @ [*np.argwhere(mask).mean(axis=0)[::-1], 1.0]
+                    off = float(np.linalg.norm((middle - ras)[:3]))
+                    dice = _dice(mask, _inside(ball))
+                    how = "told its direction" if told else "told its spacing alone"
+                    held(f"{name}, {how}: the mask lies {off:.1f} mm from the ball's middle, Dice {dice:.2f}",
+                         off < RADIUS / 2 and dice > 0.6)  # fmt: skip
+                    session.reset_interactions()
+                    session.reset_interactions()
 
 
 if __name__ == "__main__":
