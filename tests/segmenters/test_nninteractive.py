@@ -278,7 +278,7 @@ def test_growing_is_its_autozoom_and_replays_although_the_package_draws_lots(
     """A bright ball with a hole, larger than what the network sees at once, which takes everything bright."""
     from nnInteractive.utils import bboxes
 
-    weights = (1.0, 0.0, 0.0, -9.0, 9.0, -9.0, 0.0, 0.0)
+    weights = (3.0, 0.0, 0.0, -9.0, 9.0, -9.0, 0.0, 0.0)
     greedy = snb.load_model(write(tmp_path / "greedy", weights=weights))
     k, j, i = np.indices((72, 72, 72)) - 36
     away = k**2 + j**2 + i**2
