@@ -104,7 +104,7 @@ def test_what_a_click_spoils_costs_more_than_what_it_leaves_wrong():
     full, half = (torch.where(mask, 5.0, -5.0)[:, None] for mask in (truth, half))
     left = float(clicks.loss_of(half, quality, truth, valid, point, label, half)[0])
     spoilt = float(clicks.loss_of(half, quality, truth, valid, point, label, full)[0])
-    assert spoilt > left + 0.05
+    assert spoilt > left + 0.02
 
 
 def test_polished_masks_are_nearly_right():
