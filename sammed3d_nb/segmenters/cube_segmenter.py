@@ -102,13 +102,15 @@ class CubeSegmenter:
         hints = []
         native = self.model.spec.native
         for number, prompt in enumerate(prompts[:-1]):
-            hint = translate(prompt, self.volume, native=prompt.kind in native)
+            hint = translate(prompt, self.volume)
             if hint.choices is not None:
                 click = next(taken, Chosen(hint.anchor, sure=False))
                 better = any(one.positive and not isinstance(one, Box) for one in prompts[number + 1 :])
-                hint = translate(prompt, self.volume, click.ijk, counts=click.sure or not better)
+                # a network that is shown the box itself needs no click for it any more
+                counts = prompt.kind not in native and (click.sure or not better)
+                hint = translate(prompt, self.volume, click.ijk, counts=counts)
             hints.append(hint)
-        hints.append(translate(prompts[-1], self.volume, native=prompts[-1].kind in native))
+        hints.append(translate(prompts[-1], self.volume))
         points = np.vstack([hint.points for hint in hints])
         labels = np.concatenate([hint.labels for hint in hints])
 

@@ -59,9 +59,7 @@ class Hints:
     choices: NDArray[np.int64] | None = None
 
 
-def translate(
-    prompt: Prompt, volume: Volume, chosen: Index | None = None, *, counts: bool = True, native: bool = False
-) -> Hints:
+def translate(prompt: Prompt, volume: Volume, chosen: Index | None = None, *, counts: bool = True) -> Hints:
     """The hints of any prompt; points stay what they are.
 
     Args:
@@ -69,7 +67,6 @@ def translate(
         volume: The volume.
         chosen: Which of a box's `choices` was taken when it was answered; there is nothing to choose any more.
         counts: Whether that one is a click still.
-        native: Whether the network is shown the prompt itself (`sammed3d_nb.segmenters.drawn`) besides.
     """
     if isinstance(prompt, Point):
         return _hints(prompt, [prompt.ijk])
@@ -89,8 +86,7 @@ def translate(
             click = np.array([chosen], dtype=np.int64)[: int(counts)]
             return Hints(chosen, click, np.ones(len(click), np.int64), prompt.region)
         nothing = np.empty((0, 3), np.int64)
-        choices = None if native else places
-        return Hints(triple(places[0]), nothing, np.empty(0, np.int64), prompt.region, choices)
+        return Hints(triple(places[0]), nothing, np.empty(0, np.int64), prompt.region, places)
     if isinstance(prompt, StartMask):
         return Hints(_somewhere(prompt.mask, volume), np.empty((0, 3), np.int64), np.empty(0, np.int64), prompt.region)
     raise TypeError(f"{type(prompt).__name__} is no prompt")

@@ -118,12 +118,12 @@ def test_what_is_drawn_reaches_a_network_that_knows_it_and_no_other() -> None:
     }  # fmt: skip
     session.add(EVERY)
     points, drawn = network.shown
-    assert not len(points), "no click was made up for it"
+    assert len(points) == 1, "a place in it is tried with it"
     assert drawn.shape == (1, MAPS, 64, 64, 64)
     assert torch.equal(drawn[0, BOX] > 0, drawn[0].amax(0) > 0)
     session.click((20, 16, 10))
     points, again = network.shown
-    assert len(points) == 1
+    assert len(points) == 1, "what was tried is no click any more"
     assert again is not None, "it is told of the box still"
     session.reset()
     session.add(Scribble(STROKE_IJK))
