@@ -87,7 +87,6 @@ class App:
             radiological=radiological,
             renderer=renderer or os.environ.get(RENDERER, PAGE),
         )
-        self.views.on_other_renderer = stage.status.warn
         self.chain = ChainPanel()
         self.growth = Growth(stage)
         self.models = Models(stage, model, models)
@@ -121,6 +120,7 @@ class App:
         stage.take(*tools)
         frame = Frame(self.page, self.views, self.status, tools)
         self.widget, self._frame = frame.widget, frame
+        self.views.on_other_renderer = partial(_kernel_draws, stage, frame, self.page)
         self.page.observe(stage.guarded(partial(_resized, frame, self.place)), names="size")
         self.arrange(1280, 780)
         end = partial(_end, stage, frame, wait=False)
@@ -190,6 +190,13 @@ class App:
 def _resized(frame: Frame, place: Place, change: dict[str, Any]) -> None:
     frame.arrange(*change["new"])
     place.resized()
+
+
+def _kernel_draws(stage: Stage, frame: Frame, page: Page, why: str) -> None:
+    """The page cannot draw the slices; one that runs nothing of ours shows an error in place of `page`."""
+    if not any(page.size):
+        frame.leave_out(page)
+    stage.remark(why)
 
 
 def _end(stage: Stage, frame: Frame, *, wait: bool) -> None:

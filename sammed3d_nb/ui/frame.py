@@ -41,6 +41,11 @@ class Frame:
         self.widget = widgets.VBox([page, bar, self._main, status.widget, *over])
         self.widget.add_class("sammed3d-app")
 
+    def leave_out(self, page: Page) -> None:
+        """Hide what stands for the page's own widget, which could not be made there."""
+        hidden = widgets.Box([page], layout=widgets.Layout(display="none"))
+        self.widget.children = tuple(hidden if child is page else child for child in self.widget.children)
+
     def arrange(self, width: int, height: int, bar: int = _BAR) -> None:
         """Fit everything into a width and height in CSS pixels; `bar` is the height that the bar has taken."""
         if width <= 0 or height <= 0:

@@ -40,6 +40,7 @@ class Stage:
         self.actions: dict[str, Callable[[], object]] = {}
         self.tools: tuple[Tool, ...] = ()
         self._heard: tuple[Engine | None, int] = (None, 0)  # of whose notes how many have been shown
+        self._remarks: list[str] = []  # to be said with what comes next
         self._working = False  # a job runs; what it changes is shown when it is done
         self._following = False  # a change from elsewhere is about to be shown
         self._unwatch: Callable[[], None] = lambda: None
@@ -91,13 +92,21 @@ class Stage:
                 if session is not None and unsaved:
                     self.status.warn(f"{session.volume.name}: {unsaved}")
                 return
-            serious = [text for text in (unsaved, *warnings, *self._news()) if text]
+            remarks, self._remarks = self._remarks, []
+            serious = [text for text in (unsaved, *warnings, *self._news(), *remarks) if text]
             if serious:
                 self.status.warn(" ".join(serious))
             elif notes:
                 self.status.warn(" ".join([message, *notes]))
             else:
                 self.status.say(message)
+
+    def remark(self, text: str) -> None:
+        """Show what the user should know; what is being done, e.g. opening a case, does not cover it at its end."""
+        with self.lock:
+            self.status.warn(text)
+            if self.worker.busy:
+                self._remarks.append(text)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
