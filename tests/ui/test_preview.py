@@ -75,14 +75,14 @@ def test_the_panel_opens_follows_the_masks_and_closes(app) -> None:
 
     one, colours = shown()
     assert 500 < one <= MOST_TRIANGLES
-    assert list(colours) == [0], "shades of the object's red"
+    assert list(colours) == [2], "shades of the object's blue"
     app.change("Adding", lambda s: s.new_object()).result()
     app.click((20, 20, 10))
     two, colours = shown()
     assert two <= MOST_TRIANGLES
-    assert list(colours) == [0, 1]
+    assert list(colours) == [0, 2], "and of the next one's orange"
     app.change("Hiding", lambda s: s.show("object 1", False)).result()
-    assert list(shown()[1]) == [1]
+    assert list(shown()[1]) == [0]
     axes = app.preview.canvas.figure.axes[0]
     for azimuth, hidden in ((70, "P"), (-110, "A")):
         axes.view_init(elev=12, azim=azimuth)
