@@ -214,7 +214,7 @@ def test_a_click_where_there_is_no_image_is_answered(chromium, serve, small_mode
     context = chromium.new_context(viewport={"width": 1280, "height": 720})
     screen = Screen(context.new_page())
     screen.page.goto(server.page())
-    screen.wait_for_status("bad.nii.gz")
+    screen.page.wait_for_selector(".snb-status .snb-error")
     screen.page.mouse.click(300, 400)
     assert "that click was not taken" in screen.wait_for_status("There is no image yet")
     context.close()
