@@ -152,8 +152,8 @@ def delayed(port: int, seconds: float) -> Iterator[int]:
             writer.close()
 
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(connected, "127.0.0.1", 0))
     threading.Thread(target=loop.run_forever, daemon=True).start()
+    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
     yield int(server.sockets[0].getsockname()[1])
     loop.call_soon_threadsafe(loop.stop)
 
@@ -185,12 +185,13 @@ class Page:
         return box["x"] + box["width"] / 2, box["y"] + box["height"] * down
 
     def ms_until(self, event: str, act: Callable[[], None], what: str = "drawn") -> float:
-        """Milliseconds from an event to the last drawing that it asks for."""
+        """Milliseconds from an event to the drawing that it asks for: of a slice the last one, of a mark the first."""
         self.page.evaluate(f"window.{what}.length = 0; window.{event}At = Infinity")
         act()
         there = f"window.{what}.some((at) => at >= window.{event}At) && !document.querySelector('[data-busy]')"
         self.page.wait_for_function(there, polling=5)
-        return float(self.page.evaluate(f"window.{what}.at(-1) - window.{event}At"))
+        of = "at(-1)" if what == "drawn" else f"find((at) => at >= window.{event}At)"
+        return float(self.page.evaluate(f"window.{what}.{of} - window.{event}At"))
 
 
 def wheel(page: Page, count: int) -> float:
@@ -244,7 +245,7 @@ def burst(page: Page, count: int) -> float:
     while last != (last := page.page.evaluate("window.drawn.length")):
         page.page.wait_for_timeout(1500)
     drawn = page.page.evaluate("window.drawn.filter((at, n, all) => n === 0 || at - all[n - 1] > 1).length")
-    seconds = page.page.evaluate("(Math.max(window.ended, window.drawn.at(-1)) - window.began) / 1000")
+    seconds = page.page.evaluate("(Math.max(window.ended, window.drawn.at(-1) ?? 0) - window.began) / 1000")
     return float(drawn) / float(seconds)
 
 
