@@ -165,7 +165,6 @@ def crowd(url: str, array: "np.ndarray", places: list[tuple[int, int, int]], use
             started = time.perf_counter()
             session.add_point_interaction([place[0], place[1], place[2] + number % 5], True)
             times.append(time.perf_counter() - started)
-        session.close()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(users)]
     started = time.perf_counter()
@@ -175,6 +174,8 @@ def crowd(url: str, array: "np.ndarray", places: list[tuple[int, int, int]], use
         thread.join()
     seconds = time.perf_counter() - started
     memory = httpx.get(f"{url}/healthz").json()["memory"]
+    for session, _ in sessions:
+        session.close()
     print(
         f"  {users:>2} users, {think:g} s to think: {told(times)}, 95 % within {np.percentile(times, 95):.2f} s, "
         f"{len(times) / seconds:.2f} clicks a second; embeddings {memory['embeddings'] / 1e6:.0f} MB"

@@ -37,7 +37,7 @@ def take(url: str) -> bytes:
     chromium = find()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        screen = Screen(browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}))
+        screen = Screen(browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="dark"))
         screen.page.goto(url)
         screen.wait_for_status("Click on an organ")
         screen.settle()

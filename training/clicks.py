@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, binary_cross_entropy_with_logits, interpolate, max_pool3d
 
-SPOILT = 0.5
+SPOILT = 0.2
 """Weight of what a click made wrong."""
 GOOD = 0.75
 """Dice from which a mask is good enough to be defended by a negative click beside it."""
@@ -141,6 +141,7 @@ def polish(logits: Tensor, masks: Tensor, often: float) -> Tensor:
     uneven = interpolate(coarse, size=logits.shape[2:], mode="trilinear")  # where the border is off, and to which side
     luck = torch.rand(len(logits), 3, 1, 1, 1, 1, device=logits.device, dtype=logits.dtype)
     right = (2 + 6 * luck[:, 1]) * (soft + 0.9 * luck[:, 2] * uneven)
+    right = torch.where(luck[:, 1] < 0.3, 6 * right.sign(), right)  # a start mask, as the session shows it
     return torch.where(luck[:, 0] < often, right, logits)
 
 
@@ -164,7 +165,7 @@ def loss_of(
         masks: (b, n, n, n) bool.
         valid: (b, n, n, n) bool.
         points: (b, m, 3) the clicks so far.
-        labels: (b, m) of them.
+        labels: (b, m) of them; negative where there is none.
         before: (b, 1, n, n, n) the logits that the last click was made on, or ``None`` at the first.
 
     Returns:
@@ -183,7 +184,9 @@ def loss_of(
     n = x.shape[-1]
     cell = points.long().clamp(0, n - 1)
     at = x.flatten(1).gather(1, (cell[..., 0] * n + cell[..., 1]) * n + cell[..., 2])
-    clicked = binary_cross_entropy_with_logits(at, labels.float(), reduction="none").mean(1)
+    made = (labels >= 0).float()
+    clicked = binary_cross_entropy_with_logits(at, labels.clamp(min=0).float(), reduction="none")
+    clicked = (clicked * made).sum(1) / made.sum(1).clamp(min=1)
     with torch.no_grad():
         hard = (x > 0) & valid
         both = (hard & masks).flatten(1).sum(1).float()

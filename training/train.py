@@ -25,8 +25,10 @@ from torch.nn.functional import pad
 from sammed3d_nb.network import compact
 from sammed3d_nb.network.click_maps import Features, hold_clicks
 from sammed3d_nb.network.compact import Compact, Size
+from sammed3d_nb.network.drawn import MAPS
 from training.cases import Source, cut
-from training.clicks import Habits, loss_of, next_click, polish
+from training.clicks import Habits, cells_of, loss_of, next_click, polish
+from training.drawing import first_prompts, later_prompts, merged
 from training.feed import Ahead, Drawers, batch_of
 from training.timing import profile
 
@@ -41,12 +43,16 @@ ROUNDS = (
 A number twice: the same click again with a coarse answer before it, as the session asks when it zooms in.
 """
 FIRST = Habits(sloppy=0.12, anywhere=0.5)
-LATER = Habits(sloppy=0.2, anywhere=0.2, beside=0.3)
+LATER = Habits(sloppy=0.2, anywhere=0.2, beside=0.15)
 """How the first click is made, and the others."""
+DRAWN_FIRST = slice(1, None, 2)
+"""The objects that are shown by a box, a stroke or a lasso first: two of a cube's four."""
+DRAWN_LATER = 4
+"""One in so many objects may be corrected by a stroke or an outline, others at each click."""
 POLISHED = 0.1
 """How often a click comes after a nearly right mask instead of the network's own."""
-CLICK_ROOM = (1, 3, 6)
-"""Clicks are filled up to these numbers: few sizes to compile."""
+FIRST_ROOM, ROOM = 3, 8
+"""Places that the first prompt may name, and all prompts: two sizes to compile."""
 
 
 def save(path: Path, state: dict[str, Tensor], **notes: str) -> None:
@@ -88,9 +94,13 @@ def rounded(figures: dict[str, Tensor]) -> dict[str, float]:
 def grown(network: Compact, state: dict[str, Tensor]) -> None:
     """Load weights, of an earlier network too: what that one had not begins by changing nothing."""
     state = dict(state)
-    for name in ("decoder.prompt.weight", "decoder.prior.weight"):  # maps that it was not shown
-        if name in state:
-            state[name] = pad(state[name], (0, network.get_parameter(name).shape[1] - state[name].shape[1]))
+    if "decoder.prompt.weight" in state and "decoder.prior.weight" in state:  # maps that it was not shown
+        known = state["decoder.prompt.weight"].shape[1]
+        every = network.decoder.prompt.in_features
+        state["decoder.prompt.weight"] = pad(state["decoder.prompt.weight"], (0, every - known))
+        # those of drawn prompts begin by hand: where nothing is drawn they are 0
+        prior = network.decoder.prior.weight.detach()[:, known:]
+        state["decoder.prior.weight"] = torch.cat([state["decoder.prior.weight"], prior], 1)
     found = network.load_state_dict(state, strict=False)
     if found.unexpected_keys or any(not name.startswith("encoder.refine.") for name in found.missing_keys):
         raise ValueError(str((found.unexpected_keys + found.missing_keys)[:4]))
@@ -130,15 +140,14 @@ class Trainer:
             [{"params": matrices, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}],
             lr=args.lr, betas=(0.9, 0.98), fused=device.type == "cuda",
         )  # fmt: skip
-        self.encode, self.loss, self.next_click, self.disturb = self.network.encoder, loss_of, next_click, disturb
+        self.encode, self.loss, self.next_click, self.disturb = self.known, loss_of, next_click, disturb
         self.polish = polish
-        if args.compile:
+        if args.compile:  # each in as few forms as can be: a form takes ten seconds, of some a minute
             inductor.fallback_random = True  # the recorded graphs know torch's generator
-            self.encode = torch.compile(self.encode, dynamic=False)
-            self.network.encoder.keys = torch.compile(self.network.encoder.keys, dynamic=False)  # type: ignore[method-assign]
+            self.encode = torch.compile(self.known, dynamic=False)
             self.network.decoder.forward = torch.compile(self.network.decoder.forward, dynamic=False)  # type: ignore[method-assign]
             compact.describe_clicks = torch.compile(compact.describe_clicks, dynamic=False)
-            self.loss = torch.compile(loss_of, dynamic=True)
+            self.loss = torch.compile(loss_of, dynamic=False)
             self.next_click = torch.compile(next_click, dynamic=False)
             self.disturb = torch.compile(disturb, dynamic=False)
             self.polish = torch.compile(polish, dynamic=False)
@@ -147,6 +156,11 @@ class Trainer:
         self.inputs: dict[str, Tensor] = {}
         self.graphs: list[tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]] = []
 
+    def known(self, cubes: Tensor) -> tuple[Tensor, ...]:
+        """Features of cubes, and in what clicked places are compared."""
+        features = self.network.encoder(cubes)
+        return *features, *self.network.encoder.keys(features)
+
     def gradients(
         self, batch: dict[str, Tensor], passes: tuple[int, ...], learn: tuple[int, ...]
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -154,43 +168,78 @@ class Trainer:
         for w in self.weights:
             w.grad = None
         cubes, masks, valid = batch["cubes"], batch["masks"], batch["valid"]
-        features = self.encode(cubes.to(self.dtype))
-        leaves = Features(*[f.detach().requires_grad_(f.requires_grad) for f in features])
-        points = torch.zeros(len(masks), CLICK_ROOM[-1], 3, device=masks.device)
-        labels = torch.full((len(masks), CLICK_ROOM[-1]), -1, device=masks.device)
+        parts = self.encode(cubes.to(self.dtype))
+        leaves = [part.detach().requires_grad_(part.requires_grad) for part in parts]
+        features, keys = Features(*leaves[:-2]), (leaves[-2], leaves[-1])
+        points = torch.zeros(len(masks), ROOM, 3, device=masks.device)
+        labels = torch.full((len(masks), ROOM), -1, device=masks.device)
+        cells = masks.shape[-1] // 2
+        drawn = torch.zeros(len(masks), MAPS, cells, cells, cells, device=masks.device, dtype=self.dtype)
         previous = None
         figures = {}
         for turn, click in enumerate(passes):
             again = turn > 0 and click == passes[turn - 1]
-            if not again:
-                if previous is None:
-                    point, label = self.next_click(masks, None, valid, FIRST)
-                else:
-                    previous = self.polish(previous, masks, POLISHED)
-                    point, label = self.next_click(masks, previous[:, 0] > 0, valid, LATER)
-                points, labels = points.clone(), labels.clone()
-                points[:, click - 1], labels[:, click - 1] = point, label
+            if previous is None:
+                points, labels, drawn = self.begun(masks, valid, points, labels, drawn)
+            elif not again:
+                previous = self.polish(previous, masks, POLISHED)
+                points, labels, drawn = self.corrected(previous, masks, valid, points, labels, drawn, click)
             grad = turn in learn
+            with torch.no_grad():  # always, or there were two forms; the rarer way is not compiled
+                before = None if previous is None else (disturb(previous, True) if again else self.disturb(previous))
             with torch.set_grad_enabled(grad):
-                before = None if previous is None else self.disturb(previous, again)
-                # never room for one with a mask before it: a form less to compile
-                shown = min(room for room in CLICK_ROOM if room >= click + again)
-                logits, quality = self.network.answer(leaves, points[:, :shown], labels[:, :shown], before)
+                shown = FIRST_ROOM if previous is None else ROOM
+                at, kinds = points[:, :shown], labels[:, :shown]
+                logits, quality = self.network.answer(features, at, kinds, before, keys, drawn)
                 if grad:
-                    shown_clicks = points[:, :click], labels[:, :click]
-                    losses, dice = self.loss(logits, quality, masks, valid, *shown_clicks, previous)
+                    losses, dice = self.loss(logits, quality, masks, valid, points, labels, previous)
                     (losses.mean() / len(learn)).backward()
                     name = f"{click}again" if again else f"{click}"
                     figures[f"dice{name}"], figures[f"loss{name}"] = dice.mean(), losses.detach().mean()
-            previous = hold_clicks(logits.detach(), points[:, :click], labels[:, :click])
-        given = [
-            (f, leaf.grad)
-            for f, leaf in zip(features, leaves, strict=True)
-            if leaf.grad is not None and f.requires_grad
-        ]
-        torch.autograd.backward([f for f, _ in given], [g for _, g in given])
+                    if previous is None and len(masks) > 1:
+                        figures["drawn1"] = dice[DRAWN_FIRST].mean()
+            previous = hold_clicks(logits.detach(), at, kinds)
+        given = [(part, leaf.grad) for part, leaf in zip(parts, leaves, strict=True) if leaf.grad is not None]
+        torch.autograd.backward([part for part, _ in given], [grad for _, grad in given])
         flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten().float() for w in self.weights])
         return flat, figures
+
+    def begun(
+        self, masks: Tensor, valid: Tensor, points: Tensor, labels: Tensor, drawn: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, labels and maps with each object's first prompt."""
+        points, labels, drawn = points.clone(), labels.clone(), drawn.clone()
+        points[:, 0], labels[:, 0] = next_click(masks, None, valid, FIRST)
+        some = DRAWN_FIRST
+        if len(masks) > 1:
+            shares = cells_of(masks[some])[:, 0].float()
+            maps, places, kinds = first_prompts(shares, points[some, 0], labels[some, 0])
+            drawn[some] = maps.to(drawn.dtype)
+            points[some, :FIRST_ROOM], labels[some, :FIRST_ROOM] = places, kinds
+        return points, labels, drawn
+
+    def corrected(
+        self,
+        previous: Tensor,
+        masks: Tensor,
+        valid: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        drawn: Tensor,
+        click: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, labels and maps with each object's next prompt."""
+        points, labels, drawn = points.clone(), labels.clone(), drawn.clone()
+        place, label = self.next_click(masks, previous[:, 0] > 0, valid, LATER)
+        points[:, FIRST_ROOM + click - 2], labels[:, FIRST_ROOM + click - 2] = place, label
+        some = slice(click % DRAWN_LATER, None, DRAWN_LATER)
+        if len(masks) > click % DRAWN_LATER:
+            predicted, truth = previous[some, 0] > 0, masks[some]
+            missed = (label[some] == 1)[:, None, None, None]
+            wrong = torch.where(missed, truth & ~predicted, predicted & ~truth & valid[some])
+            maps = later_prompts(cells_of(wrong)[:, 0].float(), place[some], label[some])
+            drawn[some] = merged(drawn[some], maps.to(drawn.dtype))
+        return points, labels, drawn
 
     def capture(self, batch: dict[str, Tensor]) -> None:
         """Record each pattern of clicks as a CUDA graph, and try it; nothing else may use the GPU meanwhile."""

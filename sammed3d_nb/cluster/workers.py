@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -106,10 +107,15 @@ def _local(count: int, distributed: Any) -> Any:
 def _slurm(path: Path, distributed: Any) -> Any:
     settings = read_slurm(path)
     jobs = settings.pop("jobs")
+    if shutil.which("sbatch") is None:
+        raise UserError("There is no sbatch here; log in to a machine that may submit jobs to Slurm.")
     from dask_jobqueue import SLURMCluster
 
     try:
-        cluster = SLURMCluster(**settings, security=distributed.Security.temporary())
+        # workers read their keys from a folder that they share with this process
+        cluster = SLURMCluster(
+            **{"shared_temp_directory": str(Path.home()), **settings}, security=distributed.Security.temporary()
+        )
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} does not describe Slurm jobs ({error}); see docs/scaling.md.") from error
     cluster.scale(jobs=jobs)

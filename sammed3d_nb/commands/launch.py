@@ -116,8 +116,7 @@ def _check_model_name(model: str) -> None:
     names = ("compact", *KNOWN, *FOLDERS)
     if model not in names and not is_address(model) and not Path(model).expanduser().exists():
         raise UserError(
-            f"There is no model {model}; give the path of a file, the address of a server, or one of "
-            f"{', '.join(names)}."
+            f"There is no model {model}; give the path of a file or one of {', '.join(names)}, or a server's address."
         )
 
 

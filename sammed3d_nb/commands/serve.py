@@ -185,7 +185,22 @@ def _models(options: argparse.Namespace) -> list[Served]:
         if any(one.name == other.name for other in served):
             raise UserError(f"Two models are called {one.name}; give one of them another file name.")
         served.append(one)
+        _warm(one)
     return served
+
+
+def _warm(served: Served) -> None:
+    """Compute once what is never looked at: the first click of the first user is then like any other."""
+    import numpy as np
+
+    from sammed3d_nb.imaging.volume import Volume
+    from sammed3d_nb.session.session import Session
+
+    if hasattr(served.engine, "encode"):  # a network here, none behind another server
+        noise = np.random.default_rng(0).normal(0, 50, (16, 16, 16)).astype(np.float32)
+        volume = Volume.from_array(noise, (4.0, 4.0, 4.0))
+        Session(volume, served).click((8, 8, 8))
+        served.forget(volume)
 
 
 def _check_port(wanted: int, host: str) -> None:

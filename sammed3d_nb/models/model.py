@@ -17,10 +17,12 @@ from sammed3d_nb.errors import DeviceError, UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models import checkpoints, hub, memory, nninteractive, remote
 from sammed3d_nb.models.nninteractive_folder import is_folder
+from sammed3d_nb.network.drawn import MAPS
 from sammed3d_nb.network.graphs import Graphs
 from sammed3d_nb.network.normalise import normalise
+from sammed3d_nb.network.prompts import IGNORED
 from sammed3d_nb.network.spec import Embedding, ModelSpec, Network, parts_of
-from sammed3d_nb.segmenters.cube_segmenter import PROMPTS, CubeSegmenter
+from sammed3d_nb.segmenters.cube_segmenter import CubeSegmenter, prompts_of
 from sammed3d_nb.segmenters.segmenter import Engine
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -69,6 +71,8 @@ class Model:
         reopen: Callable[[], Network] | None = None,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
+        self.prompts: Mapping[str, str] = prompts_of(network.spec)
+        """For each kind of prompt: "native", "translated" or "refused"."""
         self._reopen = reopen
         self.notes = list(notes)
         self.files = tuple(files)
@@ -81,8 +85,6 @@ class Model:
         """What the network is."""
         return self.network.spec
 
-    prompts: Mapping[str, str] = PROMPTS
-    """For each kind of prompt: "native", "translated" or "refused"."""
     about: Mapping[str, str] = {}
 
     @property
@@ -136,17 +138,29 @@ class Model:
             raise ValueError(f"The cube must have the shape {(1, 1, n, n, n)}, got {tuple(tensor.shape)}.")
         return self._in_range(lambda: self._attempt(lambda runner: runner.encode(tensor.to(self.device))))
 
-    def decode(self, embedding: Embedding, points: Any, labels: Any, previous: Tensor | None = None) -> Decoded:
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Any,
+        labels: Any,
+        previous: Tensor | None = None,
+        drawn: Tensor | None = None,
+    ) -> Decoded:
         """Answer the clicks.
 
         Args:
             embedding: what `encode` returned.
-            points: (N, 3) all clicks so far in cube index (voxel centres at integers), order d0, d1, d2; N ≥ 1.
+            points: (N, 3) all clicks so far in cube index (voxel centres at integers), order d0, d1, d2; N ≥ 1 where
+                nothing is drawn.
             labels: (N,) 1 for a positive, 0 for a negative click.
             previous: ``logits`` of the click before, or ``None`` at the first.
+            drawn: (1, `MAPS`, n/2, n/2, n/2) maps of what is drawn, n = ``spec.cube_size``, for networks whose
+                ``spec.native`` names more than points; see `sammed3d_nb.network.drawn`.
         """
         points = torch.as_tensor(points, dtype=torch.float32).cpu()
         labels = torch.as_tensor(labels).cpu().long()
+        if drawn is not None and not len(points):
+            points, labels = torch.zeros(1, 3), torch.full((1,), IGNORED)
         if points.ndim != 2 or points.shape[1] != 3 or labels.shape != points.shape[:1] or not len(points):
             raise ValueError(
                 f"Clicks must be points (N, 3) with labels (N,), got {tuple(points.shape)} and {tuple(labels.shape)}."
@@ -155,10 +169,15 @@ class Model:
         if previous is not None and previous.shape != (1, 1, n, n, n):
             raise ValueError(f"The previous logits must have the shape {(1, 1, n, n, n)}, got {tuple(previous.shape)}.")
 
+        n = self.spec.cube_size // 2
+        if drawn is not None and drawn.shape != (1, MAPS, n, n, n):
+            raise ValueError(f"What is drawn must have the shape {(1, MAPS, n, n, n)}, got {tuple(drawn.shape)}.")
+
         def answer(runner: Network | Graphs) -> Decoded:
             before = None if previous is None else previous.to(self.device)
             at, kinds = points.to(self.device), labels.to(self.device)
-            logits, quality = runner.decode(self._here(embedding), at, kinds, before)
+            more = () if drawn is None else (drawn.to(self.device),)
+            logits, quality = runner.decode(self._here(embedding), at, kinds, before, *more)
             return Decoded(logits.float(), quality.float())
 
         return self._in_range(lambda: self._attempt(answer))

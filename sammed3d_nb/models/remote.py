@@ -298,6 +298,14 @@ def _session_class() -> Any:
         ) from error
 
     class Session(remote_session.nnInteractiveRemoteInferenceSession):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            try:
+                super().__init__(*arguments, **options)
+            except BaseException:
+                if hasattr(self, "_http"):  # it leaves its connection open when a claim is refused
+                    self._http.close()
+                raise
+
         def _get_json(self, path: str) -> dict[str, Any]:
             found: dict[str, Any] = super()._get_json(path)
             if path == remote_session.PATH_CAPABILITIES:

@@ -36,11 +36,11 @@ def describe_clicks(
     points: Tensor,
     labels: Tensor,
     before: Tensor,
-    connected: Tensor | None = None,
+    *more: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The decoder's three inputs (see `Decoder.forward`) for clicks (b·k, m, 3) and the previous mask's 2³ cells.
 
-    ``keys`` are `Encoder.keys`; ``connected`` are `connected_maps`, for networks that know them.
+    ``keys`` are `Encoder.keys`; ``more`` are further maps (b·k, p, cells³) that the network knows, put last.
     """
     image = features.image
     cells = image.shape[1]
@@ -67,7 +67,7 @@ def describe_clicks(
     reference = (clicked * positive).sum(1) / positive.sum(1).clamp(min=1)
     reference = -reference[:, None].to(image.dtype)
     maps += [share(bright, reference)[:, None], before.mean(-1).flatten(1)[:, None]]
-    prompt = torch.cat(maps if connected is None else [*maps, connected], dim=1)
+    prompt = torch.cat([*maps, *more], dim=1)
     detail = torch.cat([share(image, reference[:, :, None, None, None]), before], dim=-1)
     return prompt, torch.cat(likeness, dim=1), detail
 
@@ -86,7 +86,7 @@ def largest(values: Tensor, chosen: Tensor, fill: float) -> Tensor:
 def prompt_channels(groups: int) -> int:
     """Maps for positive and for negative clicks (near, as bright, alike), brightness against the clicks', the mask.
 
-    `connected_maps` come after them.
+    `connected_maps` and what is drawn come after them.
     """
     return 2 * (len(REACHES) + len(LIKENESS) + groups) + 2
 

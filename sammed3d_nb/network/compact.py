@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool3d
 
 from sammed3d_nb.network.click_maps import LIKENESS, REACHES, Features, describe_clicks, hold_clicks, prompt_channels
 from sammed3d_nb.network.connected import connected_maps
+from sammed3d_nb.network.drawn import KINDS, MAPS, START
 from sammed3d_nb.network.layers import (
     Attention,
     Convolution,
@@ -40,7 +41,8 @@ class Size:
 
     ``blocks`` are the encoder's on the way down, ``refine`` those on its way up, after each merge (``merges`` are the
     decoder's): they know the whole cube and run once for all clicks. ``connected`` maps of the decoder say what region
-    growing from the clicks reaches (`connected_maps`); files before piece 8 of training have none.
+    growing from the clicks reaches (`connected_maps`); files before piece 8 of training have none. ``drawn`` maps show
+    boxes, lassos and strokes (`sammed3d_nb.network.drawn`); files before piece 9 have none.
     """
 
     widths: tuple[int, int, int, int] = (16, 64, 128, 256)
@@ -49,6 +51,7 @@ class Size:
     merges: tuple[int, int, int] = (1, 1, 1)
     refine: tuple[int, int, int] = (4, 9, 5)
     connected: int = 2 * len(LIKENESS)
+    drawn: int = MAPS
     heads: int = 8
     groups: int = 4
     cube: int = 128
@@ -113,7 +116,8 @@ class Decoder(nn.Module):
         super().__init__()
         c = size.widths
         channels = prompt_channels(size.groups)
-        self.prompt = nn.Linear(channels + size.connected, c[0])
+        self.maps = channels + size.connected
+        self.prompt = nn.Linear(self.maps + size.drawn, c[0])
         self.likeness = nn.Linear(2 * size.groups, c[2])
         self.downs = nn.ModuleList(Down(c[level], c[level + 1]) for level in range(3))
         self.attention = nn.Sequential(*[Attention(c[3], size.heads) for _ in range(size.decoder_blocks)])
@@ -124,7 +128,7 @@ class Decoder(nn.Module):
         self.fine = nn.Linear(c[0], c[0] + 8)
         self.detail = nn.Linear(16, c[0] + 8, bias=False)
         self.logits = nn.Linear(c[0] + 8, 8)
-        self.prior = nn.Linear(channels + size.connected, 8)
+        self.prior = nn.Linear(self.maps + size.drawn, 8)
         self.start(mask=channels - 1)
         self.quality = nn.Sequential(nn.Linear(2 * c[1], 64), nn.ReLU(), nn.Linear(64, 1))
 
@@ -141,6 +145,7 @@ class Decoder(nn.Module):
         negative = near + alike + groups
         weight[negative : negative + near] = torch.tensor([-3.0, -2.0, 0.0])
         weight[mask] = 4.0
+        weight[self.maps :] = torch.tensor(START[: len(weight) - self.maps])
         with torch.no_grad():
             self.prior.weight.copy_(weight.expand_as(self.prior.weight))
             self.prior.bias.fill_(-4.5)
@@ -151,17 +156,21 @@ class Decoder(nn.Module):
 
         Args:
             features: Of the b cubes.
-            prompt: (b·k, p, (n/2)³) the maps that clicks and the previous mask give.
+            prompt: (b·k, p, (n/2)³) the maps that clicks and the previous mask give; then, where something is drawn,
+                the drawn ones.
             likeness: (b·k, 2g, (n/8)³) to the clicked places in coarse features.
             detail: (b·k, n/2, n/2, n/2, 16) of each of 2³ voxels, intensity relative to the clicked and previous mask.
 
         Returns:
             Logits (b·k, 1, n, n, n) and quality before the sigmoid (b·k, 1).
         """
-        fine = add_shared(project(prompt, self.prompt, features.fine), features.fine)
+        shown = prompt.shape[1]  # nothing drawn: those weights have nothing to do
+        fine = add_shared(
+            project(prompt, self.prompt.weight[:, :shown], self.prompt.bias, features.fine), features.fine
+        )
         middle = add_shared(self.downs[0](fine), features.middle)
         coarse = add_shared(self.downs[1](middle), features.coarse)
-        coarse.add_(project(likeness, self.likeness, features.coarse))
+        coarse.add_(project(likeness, self.likeness.weight, self.likeness.bias, features.coarse))
         x = self.downs[2](coarse)
         x = add_shared(x, features.tokens.view(-1, *x.shape[1:]))
         x = self.attention(x.flatten(1, 3)).view_as(x)
@@ -171,7 +180,7 @@ class Decoder(nn.Module):
         x = self.merges[0](self.ups[0](x).add_(fine))
         voxels = self.logits(self.fine(x.relu_()).add_(self.detail(detail)).relu_())
         # as `project`, but this narrow a product is five times faster the other way round
-        voxels.flatten(1, 3).add_((self.prior.weight @ prompt).transpose(1, 2)).add_(self.prior.bias)
+        voxels.flatten(1, 3).add_((self.prior.weight[:, :shown] @ prompt).transpose(1, 2)).add_(self.prior.bias)
         inside = avg_pool3d(voxels.float().mean(-1)[:, None], 2).sigmoid().flatten(2)  # (b·k, 1, (n/4)³)
         seen = torch.cat([pooled.mean(1), (inside @ pooled)[:, 0] / (inside.sum(2) + 1.0)], dim=1)
         return spread_cells(voxels).movedim(-1, 1), self.quality(seen.detach().to(voxels.dtype))
@@ -200,10 +209,15 @@ class Compact(Network):
         return cast(Features, self.encoder(cube.to(self.decoder.prompt.weight.dtype)))
 
     def decode(
-        self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
+        self,
+        embedding: Embedding,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Network.decode`; logits of the cube's own resolution, (1, 1, n, n, n)."""
-        return self.respond(self.known(embedding), points, labels, previous)
+        return self.respond(self.known(embedding), points, labels, previous, drawn)
 
     def known(self, embedding: Embedding) -> tuple[Tensor, ...]:
         """What is known of a cube before any click, in the network's precision: `Features`, then `Encoder.keys`."""
@@ -212,11 +226,16 @@ class Compact(Network):
         return *features, *self._keys_of(features)
 
     def respond(
-        self, known: tuple[Tensor, ...], points: Tensor, labels: Tensor, previous: Tensor | None
+        self,
+        known: tuple[Tensor, ...],
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`decode` from what `known` gives; where a label is negative there is no click."""
         (fine, coarse), features = known[-2:], Features(*known[:-2])
-        logits, quality = self.answer(features, points[None], labels[None], previous, (fine, coarse))
+        logits, quality = self.answer(features, points[None], labels[None], previous, (fine, coarse), drawn)
         return hold_clicks(logits, points[None], labels[None]), quality.sigmoid()
 
     def _keys_of(self, features: Features) -> tuple[Tensor, Tensor]:
@@ -241,6 +260,7 @@ class Compact(Network):
         labels: Tensor,
         previous: Tensor | None,
         keys: tuple[Tensor, Tensor] | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The network's own logits for k objects in each of b cubes.
 
@@ -250,6 +270,7 @@ class Compact(Network):
             labels: (b·k, m) 1, 0, or a negative number where an object has fewer than m clicks.
             previous: (b·k, 1, n, n, n) logits, or ``None``.
             keys: `Encoder.keys` of the features, where they are known.
+            drawn: (b·k, `MAPS`, n/2, n/2, n/2) what is drawn, for networks that know it; ``None`` for nothing.
 
         Returns:
             Logits (b·k, 1, n, n, n) and quality before the sigmoid (b·k, 1).
@@ -263,7 +284,8 @@ class Compact(Network):
         keys = self.encoder.keys(features) if keys is None else keys
         points = points.float()
         connected = connected_maps(features.image, points, labels) if self.size.connected else None
-        prompt, likeness, detail = describe_clicks(features, keys, points, labels, before, connected)
+        more = [maps for maps in (connected, None if drawn is None else drawn.to(dtype).flatten(2)) if maps is not None]
+        prompt, likeness, detail = describe_clicks(features, keys, points, labels, before, *more)
         return cast(tuple[Tensor, Tensor], self.decoder(features, prompt, likeness, detail))
 
 
@@ -272,6 +294,8 @@ def size_of(state: Mapping[str, Any]) -> Size:
     widths = tuple(state[f"encoder.merges.{level}.weight"].shape[0] for level in range(3))
     tokens, width = state["encoder.positions"].shape
     groups = state["decoder.likeness.weight"].shape[1] // 2
+    later = state["decoder.prompt.weight"].shape[1] - prompt_channels(groups)
+    drawn = MAPS if later >= MAPS else 0
 
     def count(prefix: str) -> int:
         return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
@@ -282,7 +306,8 @@ def size_of(state: Mapping[str, Any]) -> Size:
         decoder_blocks=count("decoder.attention."),
         merges=(*(count(f"decoder.merges.{level}.") for level in range(3)),),  # type: ignore[arg-type]
         refine=(*(count(f"encoder.refine.{level}.") for level in range(3)),),  # type: ignore[arg-type]
-        connected=state["decoder.prompt.weight"].shape[1] - prompt_channels(groups),
+        connected=later - drawn,
+        drawn=drawn,
         groups=groups,
         cube=16 * round(tokens ** (1 / 3)),
     )
@@ -303,4 +328,5 @@ def describe(network: Compact) -> ModelSpec:
         spacing_mm=3.0,  # the first cube: large objects are recognised in a wide view, small ones then zoomed in on
         spacing_range_mm=(0.5, 3.0),
         parameters=sum(weight.numel() for weight in network.parameters()),
+        native=("point", "mask", *KINDS) if size.drawn else ("point",),
     )

@@ -62,7 +62,7 @@ class Graphs:
     def __init__(self, network: SamMed3D | Compact) -> None:
         self.network = network
         self._encode: Graph | None = None
-        self._decode: dict[int, Graph] = {}
+        self._decode: dict[tuple[int, bool], Graph] = {}
         self._cube: tuple[Tensor, ...] = ()  # one copy for the graphs of all numbers of clicks
 
     @classmethod
@@ -78,13 +78,19 @@ class Graphs:
         return Features(*parts) if isinstance(self.network, Compact) else parts[0]
 
     def decode(
-        self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
+        self,
+        embedding: Embedding,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `Network.decode`."""
+        more = () if drawn is None else (drawn.float(),)
         clicks = len(points)
         size = next((size for size in BUCKETS if size >= clicks), None)
         if size is None:
-            return self.network.decode(embedding, points, labels, previous)
+            return self.network.decode(embedding, points, labels, previous, *more)
         n = self.network.spec.grid_size
         if previous is None:
             previous = points.new_zeros(1, 1, n, n, n)
@@ -96,12 +102,13 @@ class Graphs:
         self._cube = self._cube or tuple(torch.empty_like(part) for part in now)
         for buffer, part in zip(self._cube, now, strict=True):
             buffer.copy_(part)
-        if size not in self._decode:
+        form = size, drawn is not None
+        if form not in self._decode:
             beside = next(iter(self._decode.values()), None)
-            self._decode[size] = Graph(self._answer, filled, kinds, beside=beside)
-        logits, quality = self._decode[size](filled, kinds)
+            self._decode[form] = Graph(self._answer, filled, kinds, *more, beside=beside)
+        logits, quality = self._decode[form](filled, kinds, *more)
         return logits, quality
 
-    def _answer(self, points: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def _answer(self, points: Tensor, labels: Tensor, *drawn: Tensor) -> tuple[Tensor, ...]:
         previous, *known = self._cube
-        return self.network.respond(tuple(known), points, labels, previous)
+        return self.network.respond(tuple(known), points, labels, previous, *drawn)

@@ -83,9 +83,9 @@ def activate(x: Tensor) -> Tensor:
     return relu(x) if x.shape[1] >= 64 else norm(x).relu_()
 
 
-def project(maps: Tensor, layer: nn.Linear, like: Tensor) -> Tensor:
+def project(maps: Tensor, weight: Tensor, bias: Tensor, like: Tensor) -> Tensor:
     """A linear map of channels-first maps: (b·k, p, t) → (b·k, n, n, n, c), the grid of `like`."""
-    mapped: Tensor = linear(maps.transpose(1, 2), layer.weight, layer.bias).unflatten(1, like.shape[1:4])
+    mapped: Tensor = linear(maps.transpose(1, 2), weight, bias).unflatten(1, like.shape[1:4])
     return mapped
 
 

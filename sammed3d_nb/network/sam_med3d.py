@@ -81,9 +81,17 @@ class SamMed3D(Network):
         return embedding
 
     def decode(
-        self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
+        self,
+        embedding: Embedding,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As `Network.decode`. The first call passes an all-zero mask prompt, not the learned no-mask embedding."""
+        """As `Network.decode`, but nothing drawn is known here.
+
+        The first call passes an all-zero mask prompt, not the learned no-mask embedding.
+        """
         n = self.spec.grid_size
         if previous is None:
             previous = points.new_zeros(1, 1, n, n, n)
@@ -96,7 +104,12 @@ class SamMed3D(Network):
         return (self.products(embedding),)
 
     def respond(
-        self, known: tuple[Tensor, ...], points: Tensor, labels: Tensor, previous: Tensor | None
+        self,
+        known: tuple[Tensor, ...],
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`decode` from what `known` gives; where a label is `IGNORED` nothing attends to the click."""
         (products,) = known

@@ -34,6 +34,7 @@ class ModelSpec:
         source: the file or files that the weights came from, ``None`` when they never were in a file.
         sha256: of that file, of the encoder's file when there are two.
         megabytes: of that file, 10⁶ bytes.
+        native: kinds of prompts that the network was trained on; the others are translated for it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelSpec:
     source: str | None = None
     sha256: str | None = None
     megabytes: float = 0.0
+    native: tuple[str, ...] = ("point",)
 
 
 class Network(nn.Module, ABC):
@@ -75,7 +77,12 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def decode(
-        self, embedding: Embedding, points: Tensor, labels: Tensor, previous: Tensor | None = None
+        self,
+        embedding: Embedding,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer the clicks.
 
@@ -84,6 +91,7 @@ class Network(nn.Module, ABC):
             points: (N, 3) float, all clicks so far in cube index (voxel centres at integers), order d0, d1, d2.
             labels: (N,) 1 for a positive, 0 for a negative click.
             previous: the logits of the click before, (1, 1, g, g, g) with g = ``spec.grid_size``, or ``None``.
+            drawn: maps of what is drawn (`sammed3d_nb.network.drawn`); only where ``spec.native`` says so.
 
         Returns:
             Logits (1, 1, g, g, g), > 0 inside, and the network's own estimate of their quality (1, 1).

@@ -37,8 +37,11 @@ class CubeModel(Protocol):
     def encode(self, tensor: Any) -> Any:
         """Encode a prepared cube."""
 
-    def decode(self, embedding: Any, points: Any, labels: Any, previous: Any = None) -> Any:
-        """Answer clicks: points (N, 3) in cube index, labels (N,), the logits before; `logits` and `quality`."""
+    def decode(self, embedding: Any, points: Any, labels: Any, previous: Any = None, drawn: Any = None) -> Any:
+        """Answer clicks: points (N, 3) in cube index, labels (N,), the logits before; `logits` and `quality`.
+
+        ``drawn`` are maps of what is drawn, for networks that know some.
+        """
 
 
 class Asking:
@@ -52,6 +55,7 @@ class Asking:
         labels: (N,) 1 for a positive, 0 for a negative one.
         first_spacing: Spacing in mm of an object's first cube.
         limit: What the prompt rules out of any cube's logits.
+        draw: Maps of what is drawn about the object, for a cube; None where there is nothing.
 
     `chosen` are the clicks taken for boxes, among `points` as well.
     """
@@ -65,10 +69,11 @@ class Asking:
         labels: NDArray[np.int64],
         first_spacing: float,
         limit: Callable[[Logits, Cube], Logits],
+        draw: Callable[[Cube], NDArray[np.float32] | None] = lambda cube: None,
     ) -> None:
         self.volume, self.model, self.cache = volume, model, cache
         self.points, self.labels = points.astype(np.float64), labels
-        self.first_spacing, self.limit = first_spacing, limit
+        self.first_spacing, self.limit, self.draw = first_spacing, limit, draw
         self.seconds = {"encode": 0.0, "decode": 0.0}
         self.encoded = 0
         self.chosen: tuple[Chosen, ...] = ()
@@ -87,7 +92,9 @@ class Asking:
         if extra is not None:
             points, labels = np.vstack([points, extra]), np.append(labels, np.ones(len(extra), dtype=int))
         previous = None if prompt is None else torch.from_numpy(prompt)[None, None]
-        decoded = self.model.decode(embedding, points, labels, previous)
+        maps = self.draw(cube)
+        drawn = {} if maps is None else {"drawn": torch.from_numpy(maps)[None]}
+        decoded = self.model.decode(embedding, points, labels, previous, **drawn)
         logits = self.limit(decoded.logits[0, 0].cpu().numpy(), cube)
         self.seconds["encode"] += encoded - started
         self.seconds["decode"] += time.perf_counter() - encoded

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from sammed3d_nb.errors import PromptError
 from sammed3d_nb.imaging.region import Index, LocalMask, Region, triple
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.network.spec import ModelSpec
 from sammed3d_nb.segmenters import zoom
 from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel, Logits
 from sammed3d_nb.segmenters.cube import Cube
+from sammed3d_nb.segmenters.drawn import drawn_maps
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
 from sammed3d_nb.segmenters.pieces import Chosen, Piece, Pieces, assemble, corrected, prompt_for
 from sammed3d_nb.segmenters.prompts import Box, Prompt, StartMask
@@ -20,16 +22,15 @@ from sammed3d_nb.segmenters.segmenter import Answer, Options, Situation
 from sammed3d_nb.segmenters.translation import BETTER, GOOD, SURE, Hints, bounded, carved, fit, translate
 from sammed3d_nb.spaces import TransformChain
 
-PROMPTS = {
-    "point": "native",
-    "box": "translated",
-    "scribble": "translated",
-    "lasso": "translated",
-    "mask": "translated",
-}
-"""What a network that sees cubes takes: clicks and its own last answer."""
+KINDS = ("point", "box", "scribble", "lasso", "mask")
+"""All kinds of prompts."""
 FAR = 48.0
 """Cube voxels from a positive prompt beyond which it takes nothing away."""
+
+
+def prompts_of(spec: ModelSpec) -> dict[str, str]:
+    """How a network that sees cubes takes each kind of prompt: what it was not trained on becomes clicks."""
+    return {kind: "native" if kind in spec.native else "translated" for kind in KINDS}
 
 
 class CubeSegmenter:
@@ -99,12 +100,15 @@ class CubeSegmenter:
         chosen = () if before is None else before.chosen
         taken = iter(chosen)
         hints = []
+        native = self.model.spec.native
         for number, prompt in enumerate(prompts[:-1]):
             hint = translate(prompt, self.volume)
             if hint.choices is not None:
                 click = next(taken, Chosen(hint.anchor, sure=False))
                 better = any(one.positive and not isinstance(one, Box) for one in prompts[number + 1 :])
-                hint = translate(prompt, self.volume, click.ijk, counts=click.sure or not better)
+                # a network that is shown the box itself needs no click for it any more
+                counts = prompt.kind not in native and (click.sure or not better)
+                hint = translate(prompt, self.volume, click.ijk, counts=counts)
             hints.append(hint)
         hints.append(translate(prompts[-1], self.volume))
         points = np.vstack([hint.points for hint in hints])
@@ -112,6 +116,9 @@ class CubeSegmenter:
 
         def limit(logits: NDArray[np.float32], cube: Cube) -> NDArray[np.float32]:
             return bounded(logits, cube, prompts[-1], self.volume, first=len(situation.prompts) == 1)
+
+        def draw(cube: Cube) -> NDArray[np.float32] | None:
+            return drawn_maps(prompts, native, cube, self.volume, cube.size // 2)
 
         first = self._first_spacing(situation.options)
         if situation.options.adapt:
@@ -122,7 +129,7 @@ class CubeSegmenter:
                 if hint.extent is not None
             ]
             first = min([first, *(cube.spacing for cube in shown if cube is not None)])
-        asking = Asking(self.volume, self.model, self.cache, points, labels, first, limit)
+        asking = Asking(self.volume, self.model, self.cache, points, labels, first, limit, draw)
         asking.chosen = chosen
         return asking, hints[-1]
 

@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from sammed3d_nb.imaging.region import Index, LocalMask, Region, triple
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.cube import Cube, closest_canonical, grid_to_cube
+from sammed3d_nb.segmenters.cube import Cube, closest_canonical
+from sammed3d_nb.segmenters.grids import Field, axes_of, cells_in, depth_in, lasso_field
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble, StartMask
 
 STROKE_POINTS = 5
@@ -36,7 +37,6 @@ STEEP = 4.0
 _ALIKE = 1 - 1e-9
 
 Logits = NDArray[np.float32]
-Field = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def fit(logits: Logits, cube: Cube, box: Box, volume: Volume) -> float:
         0 … 1.
     """
     region, mask = box.region, logits > 0
-    cells = _cells(region, cube, volume, len(logits))
-    flat = [dim for dim, axis in enumerate(_axes(cube, volume)) if region.size[axis] == 1]
+    cells = cells_in(region, cube, volume, len(logits))
+    flat = [dim for dim, axis in enumerate(axes_of(cube, volume)) if region.size[axis] == 1]
     seen = tuple(part if dim in flat else slice(None) for dim, part in enumerate(cells))
     inside, around = mask[cells], mask[seen]
     if 0 in inside.shape or not inside.any():
@@ -137,11 +137,11 @@ def bounded(logits: Logits, cube: Cube, prompt: Prompt, volume: Volume, *, first
         (n, n, n).
     """
     if isinstance(prompt, Box):
-        depth = _depth_in(prompt.region, cube, volume, len(logits), open_flat=prompt.positive)
+        depth = depth_in(prompt.region, cube, volume, len(logits), open_flat=prompt.positive)
         most = STEEP * (depth if prompt.positive else -depth)
         return np.minimum(logits, most).astype(np.float32)
     if isinstance(prompt, Lasso):
-        depth, across = _lasso_field(prompt, cube, volume, len(logits))
+        depth, across = lasso_field(prompt, cube, volume, len(logits))
         if not prompt.positive:
             return np.minimum(logits, -STEEP * np.minimum(depth, across)).astype(np.float32)
         if first:
@@ -176,92 +176,6 @@ def carved(mask: LocalMask, prompts: Sequence[Prompt]) -> LocalMask:
             values[tuple((inside[held] - shared.start).T[::-1])] = 0
         mask = mask.pasted(shared, values)
     return mask
-
-
-# -- boxes and slices on a cube's grid ---------------------------------------------------------------------------------
-
-
-def _axes(cube: Cube, volume: Volume) -> list[int]:
-    """The volume's axis (0, 1, 2 for i, j, k) along each of the cube's dims."""
-    linear = abs(cube.from_voxel(volume).inverse.affine[:3, :3])
-    return [int(axis) for axis in linear.argmax(axis=0)]
-
-
-def _lines(cube: Cube, volume: Volume, cells: int) -> list[Field]:
-    """For each of the volume's axes, the index of the cells' middles along it, shaped to spread over the cube's grid.
-
-    Rounded, so that a cell on a border lies on it whichever way the volume's axes run.
-    """
-    affine = grid_to_cube(cells, cube.size).then(cube.from_voxel(volume).inverse).affine
-    lines: list[Field] = [np.empty(0)] * 3
-    for dim, axis in enumerate(_axes(cube, volume)):
-        line = affine[axis, 3] + affine[axis, dim] * np.arange(cells)
-        lines[axis] = np.round(line, 6).reshape([-1 if other == dim else 1 for other in range(3)])
-    return lines
-
-
-def _cells(region: Region, cube: Cube, volume: Volume, cells: int) -> tuple[slice, slice, slice]:
-    """The cells of a cube's grid whose middles lie in a box of voxels; at least the nearest ones along each axis."""
-    lines = _lines(cube, volume, cells)
-    parts = []
-    for axis in _axes(cube, volume):
-        line = lines[axis].ravel()
-        middle = (region.start[axis] + region.stop[axis] - 1) / 2
-        half = max(region.size[axis] / 2, abs(line[1] - line[0]) / 2 if len(line) > 1 else 0)
-        inside = np.flatnonzero(abs(line - middle) <= half + 1e-6)
-        parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
-    return parts[0], parts[1], parts[2]
-
-
-def _depth_in(region: Region, cube: Cube, volume: Volume, cells: int, *, open_flat: bool) -> Field:
-    """Distance of each cell's middle from the nearest face of a box, in cells along that axis, positive inside it.
-
-    Args:
-        region: The box.
-        cube: The cube.
-        volume: The volume.
-        cells: Cells along each edge of its grid.
-        open_flat: Whether a box of one voxel along an axis has no faces there: nothing is known across a slice.
-    """
-    lines = _lines(cube, volume, cells)
-    depth: Field = np.full((1, 1, 1), np.inf)
-    for axis in range(3):
-        if open_flat and region.size[axis] == 1:
-            continue
-        edge = float(abs(np.diff(lines[axis].ravel()).mean()))
-        low, high = region.start[axis] - 0.5, region.stop[axis] - 0.5
-        depth = np.minimum(depth, np.minimum(lines[axis] - low, high - lines[axis]) / edge)
-    # finite, or the logits inside would be
-    return np.broadcast_to(np.minimum(depth, 1e3), (cells,) * 3)
-
-
-def _lasso_field(lasso: Lasso, cube: Cube, volume: Volume, cells: int) -> tuple[Field, Field]:
-    """Where the cells lie from a lasso's line, and from its slice.
-
-    Returns:
-        Distance of each cell's middle from the line as seen along the slice's normal, positive inside it; and depth
-        in the slice, which is at least a cell thick, positive inside it; both in cells, to spread over the grid.
-    """
-    lines = _lines(cube, volume, cells)
-    inside, axis = lasso.inside, lasso.axis
-    across = [other for other in range(3) if other != axis]
-    edges = [float(abs(np.diff(line.ravel()).mean())) for line in lines]
-    low = np.array(lasso.region.start)[across] - 2
-    plane = np.zeros(np.array(lasso.region.size)[across] + 4, dtype=bool)
-    plane[tuple((inside[:, across] - low).T)] = True
-    sampling = [1 / edges[other] for other in across]  # in cells
-    half = 0.5 * min(sampling)
-    signed = np.where(
-        plane,
-        ndimage.distance_transform_edt(plane, sampling=sampling) - half,
-        half - ndimage.distance_transform_edt(~plane, sampling=sampling),
-    )
-    first, second = (lines[other] - start for other, start in zip(across, low, strict=True))
-    rows, columns = np.broadcast_arrays(first, second)
-    depth = ndimage.map_coordinates(signed, [rows, columns], order=1, mode="nearest")
-    off = np.abs(lines[axis] - lasso.region.start[axis])
-    thick = max(0.5, edges[axis] / 2) if lasso.positive else 0.5
-    return np.round(depth, 3), np.round((thick - off) / edges[axis], 3)
 
 
 # -- voxels that stand for a prompt ------------------------------------------------------------------------------------

@@ -75,6 +75,15 @@ class Trial:
             headers["Authorization"] = f"Bearer {self.key}"
         return httpx.request(method, self.url.rstrip("/") + path, headers=headers, timeout=60, **rest)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the server answers at all."""
+        try:
+            self.raw("GET", "/healthz")
+        except httpx.HTTPError:
+            return False
+        return True
+
     def expect(self, holds: bool, sentence: str) -> None:
         """Go on if something holds.
 
@@ -267,7 +276,9 @@ def _start(trial: Trial) -> str:
 
 
 def _outside(trial: Trial) -> str:
-    return _refused(trial, "/add_point_interaction", json={"coordinates": [10**6, 0, 0], "include_interaction": True})
+    return _refused(
+        trial, "/add_point_interaction", json={"coordinates": [SHAPE[0] + 20, 10, 10], "include_interaction": True}
+    )
 
 
 def _constant(trial: Trial) -> str:

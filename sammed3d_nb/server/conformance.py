@@ -48,12 +48,18 @@ def examine(url: str, key: str | None = None, attempts: Sequence[Attempt] = ATTE
     """
     trial = Trial(url, key)
     try:
-        trial.raw("GET", "/healthz")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UserError(f"No server answers at {url} ({type(error).__name__}); check the address.") from None
+        httpx.URL(url)
+        if not trial.alive:
+            raise httpx.InvalidURL("nobody answers")
+    except httpx.InvalidURL:
+        raise UserError(f"No server answers at {url}; check the address.") from None
     try:
         for what, attempt in attempts:
-            yield _tried(what, attempt, trial)
+            finding = _tried(what, attempt, trial)
+            yield finding
+            if finding.status == FAIL and not trial.alive:
+                yield Finding(FAIL, "the server", f"does not answer any more after “{what}”; look into its log")
+                return
             if trial.session is None and what == "claim":
                 return
     finally:

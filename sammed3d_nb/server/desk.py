@@ -21,7 +21,8 @@ from pathlib import Path
 from sammed3d_nb.errors import PromptError, UserError
 from sammed3d_nb.imaging.region import LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.prompts import Point, Prompt, Scribble, StartMask
+from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
+from sammed3d_nb.server import drawn
 from sammed3d_nb.server.keeping import Keeping
 from sammed3d_nb.server.refusals import Refused
 from sammed3d_nb.server.served import Served
@@ -251,20 +252,20 @@ class Desk:
         if client.fresh:
             self._begin(prompts[0], session)
         self._refuse_finished(prompts[0], session)
-        told = list(notes)
-        done = 0
+        told, done = list(notes), 0
         try:
             for prompt in prompts:
                 told += self._added(prompt).notes
                 done += 1
-        except UserError:
-            client.queued[:] = client.queued[done:]
+        except UserError as error:  # what cannot be answered waits no longer; what was not reached does
+            client.queued[:] = client.queued[done + 1 :]
             if not done:
                 raise
-            told.append("Not all prompts could be answered.")
+            told.append(str(error))
+        else:
+            client.queued.clear()
         client.fresh, client.resets, client.prompted, client.refused = False, 0, True, None
-        client.queued.clear()
-        return self._shown(tuple(told))
+        return self._shown((*told, *([session.autosave_error] if session.autosave_error else [])))
 
     def _begin(self, prompt: Prompt, session: Session) -> None:
         """See that the object at hand is one that nothing has been said of, or the one that the client has cleared."""
@@ -272,7 +273,7 @@ class Desk:
         client.counts = client.counts or (client.synced and client.resets > 1)
         if last.said is None and not last.local.count:
             return
-        inside = prompt.positive and _first_voxel(prompt) in last.local
+        inside = prompt.positive and drawn.first_voxel(prompt) in last.local
         if client.resets == 1 and (client.counts or inside):
             session.reset()
         else:
@@ -390,14 +391,3 @@ class Desk:
         self.session.close()
         self.keeping.close(self._path)
         self.session = self._path = None
-
-
-def _first_voxel(prompt: Prompt) -> tuple[int, int, int]:
-    """A voxel that a prompt surely names."""
-    if isinstance(prompt, Point):
-        return prompt.ijk
-    if isinstance(prompt, Scribble):
-        i, j, k = (int(value) for value in prompt.voxels[len(prompt.voxels) // 2])
-        return i, j, k
-    i, j, k = ((low + high - 1) // 2 for low, high in zip(prompt.region.start, prompt.region.stop, strict=True))
-    return i, j, k

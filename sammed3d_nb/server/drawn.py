@@ -12,7 +12,7 @@ from sammed3d_nb.errors import PromptError
 from sammed3d_nb.imaging.region import Index
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.cube import closest_canonical
-from sammed3d_nb.segmenters.prompts import MOST_VOXELS, Box, Lasso, Scribble
+from sammed3d_nb.segmenters.prompts import MOST_VOXELS, Box, Lasso, Point, Prompt, Scribble
 
 Intervals = list[list[int]]
 """Half-open, (k, j, i)."""
@@ -163,4 +163,15 @@ def point(found: Any, volume: Volume) -> Index:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise PromptError(f"The point is {found!r:.60}; expected three numbers [k, j, i].") from None
+    return i, j, k
+
+
+def first_voxel(prompt: Prompt) -> Index:
+    """A voxel that a prompt surely names."""
+    if isinstance(prompt, Point):
+        return prompt.ijk
+    if isinstance(prompt, Scribble):
+        i, j, k = (int(value) for value in prompt.voxels[len(prompt.voxels) // 2])
+        return i, j, k
+    i, j, k = ((low + high - 1) // 2 for low, high in zip(prompt.region.start, prompt.region.stop, strict=True))
     return i, j, k

@@ -1,5 +1,6 @@
 """Objects as files that other programs read: label maps, 3D Slicer's segmentations, DICOM SEG, surfaces."""
 
+import glob
 import json
 import re
 from collections.abc import Sequence
@@ -103,6 +104,13 @@ def check_free(path: Path, volume: Volume, *, overwrite: bool) -> None:
         inside = volume.path.is_dir() and volume.path.resolve() in path.resolve().parents
         if path.samefile(volume.path) or (inside and path.name.lower().endswith(dicom_seg_writer.SUFFIX)):
             raise VolumeError(f"{path} is the image itself and would be overwritten; choose another name.")
+
+
+def files_of(path: Path) -> list[Path]:
+    """What an export to `path` has written: the file, further layers, the list of names."""
+    stem, suffix = _split(path)
+    layered = sorted(path.parent.glob(f"{glob.escape(stem)}.layer*{glob.escape(suffix)}"))
+    return [file for file in (path, *layered, beside(path)) if file.is_file()]
 
 
 def write_export(

@@ -378,6 +378,12 @@ class Session(ObjectTable):
                 refuse_identifying(_place(path))
             return write_export(self.objects, self.volume, _place(path), overwrite=overwrite, each=each)
 
+    @property
+    def record_text(self) -> str:
+        """The record as `save` writes it."""
+        with self._lock:
+            return self._text()
+
     def close(self) -> None:
         """Let go of the autosave, so that others may open it; nobody is called after changes any more."""
         self._observers.clear()

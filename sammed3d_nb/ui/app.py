@@ -96,7 +96,7 @@ class App:
         self.prompts = Prompts(stage, self.views, self.chain, self.page)
         self.history = HistoryTool(stage)
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
-        self.preview = Preview(stage)
+        self.preview = Preview(stage, self.views)
         self.jump = Jump(stage, self.views, self.page)
         self.help = Help(stage, self.jump.close)
         self.place = Place(stage, self.page, self.views, self.display, self.cases)

@@ -7,13 +7,24 @@ from pathlib import Path
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.naming import MASKS
 from sammed3d_nb.session import record
+from sammed3d_nb.session.bundle import bundle
+from sammed3d_nb.session.export import files_of
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.bar import button
+from sammed3d_nb.ui.bar import Menu, button
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.records import file_stem, made
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
+_FORMATS = (
+    ("NIfTI", ".nii.gz"),
+    ("NRRD", ".nrrd"),
+    ("3D Slicer", ".seg.nrrd"),
+    ("DICOM SEG", ".dcm"),
+    ("STL", ".stl"),
+    ("OBJ", ".obj"),
+    ("GLB", ".glb"),
+)
 _MOST_DOWNLOADED = 200_000_000  # bytes; larger files stay on the server
 
 
@@ -29,10 +40,13 @@ class Files(Tool):
     def __init__(self, stage: Stage, page: Page, folder: Path) -> None:
         self.page, self.folder = page, folder
         self._written: set[Path] = set()
+        self.format = Menu("Format", lambda suffix: None)
+        self.format.fill(_FORMATS, ".nii.gz")
         act = stage.guarded(stage.act)
         self.bar_end = (
             button("Save", "save", "Save the session (Ctrl+S)", act),
-            button("Export", "export", "Write the masks as NIfTI and download them (Ctrl+E)", act),
+            button("Export", "export", "Write the masks and download everything as a zip (Ctrl+E)", act),
+            self.format.widget,
         )
         self.actions = {
             "save": lambda: stage.background("Saving", self._save),
@@ -50,11 +64,13 @@ class Files(Tool):
     def _export(self, session: Session) -> str:
         if not any(item.local.count for item in session.objects):
             raise UserError("There is no mask to export yet; click on an organ first.")
-        path = self._free(f"{file_stem(session.volume, anonymous=session.anonymous)}{MASKS}", ".nii.gz")
+        name = file_stem(session.volume, anonymous=session.anonymous)
+        path = self._free(f"{name}{MASKS}", self.format.value)
         session.export(path, overwrite=path in self._written)
         self._written.add(path)
-        if path.stat().st_size <= _MOST_DOWNLOADED:
-            self.page.download(path.name, path.read_bytes())
+        files = files_of(path)
+        if sum(file.stat().st_size for file in files) <= _MOST_DOWNLOADED:
+            self.page.download(f"{name}.zip", bundle(session, files, name))
         return f"Exported to {path}."
 
     def _free(self, stem: str, suffix: str) -> Path:

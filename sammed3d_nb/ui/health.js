@@ -9,7 +9,7 @@ function within(promise, ms) {
 }
 
 // "away": the server is not reached; "shut": it wants another token; "gone": there is no such kernel any more, or it
-// was started anew and knows no app; "busy": it does something else; "silent": it does nothing.
+// was started anew and knows no app; "busy": the last it said was that it works; "silent": it was idle.
 async function diagnose(kernel, ident) {
   if (!kernel) return "silent";
   const { baseUrl, token } = kernel.serverSettings;
@@ -45,7 +45,7 @@ function sayings(state, { waiting, saved, inVoila }) {
   const lost = waiting ? `${counted(waiting, "click or key", "clicks and keys")} got no answer and must be done again.` : "";
   switch (state) {
     case "busy":
-      return ["The kernel is busy with something else.", `It answers when that is done. ${kept}`];
+      return ["No answer from the kernel: it is busy with something else, or hangs.", `${kept} ${saved}`];
     case "silent":
       return ["No answer from the kernel.", `Asking again every few seconds. ${kept} ${saved}`];
     case "away":
@@ -112,7 +112,7 @@ function watch({ model, inVoila }) {
     const [title, text] = sayings(next, { waiting: sent - answered, saved: model.get("saved"), inVoila });
     const again = ["Try again now", () => { kernel?.reconnect?.().catch(() => {}); check(true); }];
     const buttons = {
-      busy: [],
+      busy: inVoila ? [reload] : [],
       silent: inVoila ? [reload] : [],
       away: [again, reload],
       shut: [reload],

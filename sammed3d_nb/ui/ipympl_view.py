@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
 from sammed3d_nb.spaces import Transform, box
 from sammed3d_nb.ui.canvas import ViewCanvas
 from sammed3d_nb.ui.compose import compose, outlines
-from sammed3d_nb.ui.view import BACKGROUND, NEGATIVE, POSITIVE, Display, Pointer, Shown, SliceView
+from sammed3d_nb.ui.view import BACKGROUND, Display, Pointer, Shown, SliceView
 
 _CROSSHAIR, _LETTER, _CUBE = "#ffd24a", "#aab4c2", "#5aa9ff"
 _GAP = 9  # CSS pixels left free round the crosshair's centre
@@ -49,9 +50,10 @@ class Picture:
         self._cubes = LineCollection([], colors=_CUBE, linewidths=1.0, linestyles=(0, (5, 4)), alpha=0.9)
         for lines in (self._outlines, self._cubes, self._cross):
             self.axes.add_collection(lines, autolim=False)
+        edge = [withStroke(linewidth=4.4, foreground=MARK_EDGE)]
         self._marks = {
-            sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=stroke, ls="none")[0]
-            for sign, marker, colour in ((True, "+", POSITIVE), (False, "_", NEGATIVE))
+            sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=edge, ls="none")[0]
+            for sign, marker, colour in ((True, "+", POSITIVE_MARK), (False, "_", NEGATIVE_MARK))
         }
         text: dict[str, Any] = {"color": _LETTER, "path_effects": stroke, "transform": figure.transFigure}
         self._letters = [

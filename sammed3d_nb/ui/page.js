@@ -152,6 +152,7 @@ function render({ model, el }) {
     }, { signal });
     giveFocusBack(root, signal);
     followTheme(root, inVoila, signal);
+    floating(root, signal);
     naming = new MutationObserver(() => {
       clearTimeout(naming.timer);
       naming.timer = setTimeout(() => nameControls(root), 100);

@@ -11,7 +11,7 @@ from sammed3d_nb.ui.shortcuts import ACTIONS
 from sammed3d_nb.ui.stage import Stage
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("health.js", "access.js", "page.js")  # one module
+_SCRIPTS = ("health.js", "access.js", "floating.js", "page.js")  # one module
 _MOST_PAGES = 20  # of one app whose clicks are counted
 
 

@@ -17,6 +17,7 @@ from anywidget import AnyWidget
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.region import LocalMask
+from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
 from sammed3d_nb.spaces import Transform, box
 from sammed3d_nb.ui.compose import CT_WINDOWS, Region, Window
 from sammed3d_nb.ui.packing import pack_masks, pack_slice
@@ -154,6 +155,7 @@ class PageRenderer(Renderer):
             "volume": None if volume is None else list(volume.size),
             "planes": None if volume is None else {name: _plane(plane) for name, plane in planes.items() if plane},
             "keys": ACTIONS,
+            "shades": [NEGATIVE_MARK, POSITIVE_MARK, MARK_EDGE],
             "presets": {name: [window.level, window.width] for name, window in presets.items()},
             "slices": slices,
             **fields,

@@ -11,7 +11,6 @@ from sammed3d_nb.ui.compose import RGB, Region, Window
 from sammed3d_nb.ui.planes import Plane
 
 BACKGROUND = "#0b0d10"
-POSITIVE, NEGATIVE = "#35e07f", "#ff5a5a"
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ class Screen:
 
     def name(self, name: str) -> None:
         """Name the current object in the list."""
-        self.page.locator(".snb-current input").fill(name)
+        self.page.locator(".snb-current .snb-title").fill(name)
         self.page.keyboard.press("Enter")
         self.wait_for_status(f"^{name}: ")
 

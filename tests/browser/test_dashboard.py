@@ -1,6 +1,7 @@
 """The real dashboard in a real browser: clicks land on their voxels, masks appear, undo brings them back."""
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,8 +132,11 @@ def export(screen: Screen, path: Path) -> np.ndarray:
     """The masks as the browser downloads them, in array order."""
     with screen.page.expect_download() as download:
         screen.page.click("button.snb-export")
-    download.value.save_as(path)
+    packed = path.with_suffix(".zip")
+    download.value.save_as(packed)
     screen.settle()
+    with zipfile.ZipFile(packed) as files:
+        path.write_bytes(files.read(next(name for name in files.namelist() if name.endswith(".masks.nii.gz"))))
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 

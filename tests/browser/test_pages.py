@@ -75,7 +75,7 @@ def test_a_double_click_is_one_click_and_keys_reach_the_app(screen: Screen, dash
     screen.wait_for_status("object 2: no clicks yet")
     screen.page.keyboard.press("t")
     screen.page.wait_for_selector(".snb-sign button.mod-active >> text=Negative")
-    screen.page.locator(".snb-current input").fill("t")  # a name may hold keys of shortcuts
+    screen.page.locator(".snb-current .snb-title").fill("t")  # a name may hold keys of shortcuts
     screen.page.keyboard.press("Enter")
     screen.wait_for_status("^t: no clicks yet")
     assert screen.page.locator(".snb-sign button.mod-active").inner_text() == "− Negative"

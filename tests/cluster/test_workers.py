@@ -202,6 +202,23 @@ def test_slurm_files_that_say_too_little(tmp_path, text, said):
         read_slurm(tmp_path / "slurm.yaml")
 
 
+def test_the_slurm_file_that_we_ship_asks_for_what_it_says(monkeypatch):
+    from dask_jobqueue import SLURMCluster
+
+    path = HERE.parents[1] / "deploy" / "slurm.yaml"
+    settings = read_slurm(path)
+    assert settings.pop("jobs") == 4
+    with SLURMCluster(**settings) as cluster:
+        script = cluster.job_script()
+    for line in ("-p gpu", "-n 1", "--cpus-per-task=8", "--mem=23G", "-t 02:00:00", "--gres=gpu:1"):
+        assert f"#SBATCH {line}\n" in script
+    assert "distributed.cli.dask_worker" in script
+    monkeypatch.setenv("PATH", "/nowhere")
+    there = workers(slurm=path)
+    with pytest.raises(UserError, match="There is no sbatch here"), there:
+        pass
+
+
 def test_the_progress_file_is_plain_json(cases, tmp_path):
     each = remembered(serially, tmp_path / "p", {"model": None})
     list(run([cases], load=None, user=User(clicks=1), each=each))

@@ -1,10 +1,13 @@
 """The compact network: shapes, clicks obeyed, batches, size read from the weights, cost, normalisation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sammed3d_nb.network.click_maps import hold_clicks, largest
 from sammed3d_nb.network.compact import Compact, Size, size_of
+from sammed3d_nb.network.drawn import MAPS, STROKE
 from sammed3d_nb.network.normalise import normalise
 
 SMALL = Size(widths=(8, 16, 24, 32), blocks=(1, 1, 1, 1), decoder_blocks=1, refine=(1, 2, 1), heads=4, cube=64)
@@ -117,6 +120,31 @@ def test_the_size_is_read_off_the_weights(network):
     assert (size.widths, size.blocks, size.cube) == (SMALL.widths, SMALL.blocks, SMALL.cube)
     assert (size.decoder_blocks, size.merges, size.groups) == (SMALL.decoder_blocks, SMALL.merges, SMALL.groups)
     assert (size.refine, size.connected) == (SMALL.refine, SMALL.connected)
+
+
+def test_a_drawn_box_alone_is_an_answer_and_nothing_drawn_changes_nothing(network):
+    cube, drawn = torch.randn(1, 1, 64, 64, 64), torch.zeros(1, MAPS, 32, 32, 32)
+    point, label, none = torch.tensor([[30.0, 30, 30]]), torch.tensor([1]), torch.tensor([-1])
+    with torch.inference_mode():
+        embedding = network.encode(cube)
+        plain, _ = network.decode(embedding, point, label)
+        empty, _ = network.decode(embedding, point, label, None, drawn)
+        torch.testing.assert_close(plain, empty, atol=1e-5, rtol=1e-4)
+        drawn[:, STROKE, 10:14, 12, 14] = 1
+        stroke, _ = network.decode(embedding, point, none, None, drawn)
+        nothing, _ = network.decode(embedding, point, none)
+    more = (stroke - nothing)[0, 0]
+    assert more[20:28, 24:26, 28:30].mean() > 1 > more[:10].abs().mean(), "along it, in dims d0, d1, d2"
+
+
+def test_files_of_networks_that_know_nothing_drawn_answer_as_ever(network):
+    earlier = Compact(replace(SMALL, drawn=0, heads=8)).eval()
+    opened = Compact.from_state(earlier.state_dict()).eval()
+    assert (opened.size.drawn, opened.size.connected) == (0, SMALL.connected)
+    assert opened.spec.native == ("point",)
+    assert set(network.spec.native) == {"point", "box", "scribble", "lasso", "mask"}
+    cube, point, label = torch.randn(1, 1, 64, 64, 64), torch.tensor([[30.0, 30, 30]]), torch.tensor([1])
+    assert torch.equal(decode(earlier, cube, point, label)[0], decode(opened, cube, point, label)[0])
 
 
 def test_files_without_the_later_blocks_load(network):

@@ -272,47 +272,36 @@ def test_only_what_is_new_is_computed(model: NNInteractive, caplog: pytest.LogCa
     assert "once more" not in caplog.text
 
 
-@pytest.fixture(scope="module")
-def large() -> Volume:
-    """A bright tube, bent, that reaches far beyond what the network sees at once."""
-    k, j, i = np.indices((150, 130, 140))
-    tube = (j - 65 - 40 * np.sin(k / 25)) ** 2 + (i - 70 - 40 * np.cos(k / 30)) ** 2 < 18**2
-    return Volume.from_array(np.where(tube, 300, -100).astype(np.int16) + (k % 7).astype(np.int16), (1, 1, 1))
-
-
-@pytest.fixture(scope="module")
-def greedy(tmp_path_factory: pytest.TempPathFactory) -> NNInteractive:
-    """Takes everything bright that it sees."""
-    weights = (1.0, 0.0, 0.0, -9.0, 9.0, -9.0, 0.0, 0.0)
-    return snb.load_model(write(tmp_path_factory.mktemp("greedy") / "greedy", patch=96, weights=weights))
-
-
-def test_growing_is_its_autozoom(greedy: NNInteractive, large: Volume) -> None:
-    masks = {}
-    for grow in (True, False):
-        session = Session(large, greedy, grow=grow)
-        session.click((110, 65, 3))
-        masks[grow] = session.mask
-    assert 0 < masks[False].sum() <= 64**3
-    assert masks[True].sum() > 2 * masks[False].sum()
-
-
-def test_large_objects_replay_although_the_package_draws_lots(
-    greedy: NNInteractive, large: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_growing_is_its_autozoom_and_replays_although_the_package_draws_lots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A bright ball with a hole, larger than what the network sees at once, which takes everything bright."""
     from nnInteractive.utils import bboxes
 
-    drawn = []
+    weights = (3.0, 0.0, 0.0, -9.0, 9.0, -9.0, 0.0, 0.0)
+    greedy = snb.load_model(write(tmp_path / "greedy", weights=weights))
+    k, j, i = np.indices((72, 72, 72)) - 36
+    away = k**2 + j**2 + i**2
+    ball = (away < 34**2) & (away > 10**2)
+    volume = Volume.from_array((np.where(ball, 300, -100) + k % 7).astype(np.int16), (1, 1, 1))
+
+    drawn: list[int] = []
     fallback = bboxes.random_sampling_fallback
-    monkeypatch.setattr(
-        bboxes, "random_sampling_fallback", lambda *given, **more: drawn.append(1) or fallback(*given, **more)
-    )
-    session = Session(large, greedy)
-    session.click((110, 65, 3))
-    session.click((110, 65, 3), positive=False)
-    path = session.save(tmp_path / "case.sammed3d.json")
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    for _ in range(1):
-        assert [item.same for item in replay(path, volume=large, model=greedy)] == [True]
+
+    def watched(*given: object) -> object:
+        drawn.append(1)
+        return fallback(*given)
+
+    monkeypatch.setattr(bboxes, "random_sampling_fallback", watched)
+    near = Session(volume, greedy, grow=False)
+    near.click((58, 36, 36))
+    assert 0 < near.mask.sum() < 0.9 * ball.sum()
+    assert not drawn
+    far = Session(volume, greedy)
+    far.click((58, 36, 36))
+    assert far.mask.sum() > 0.97 * ball.sum()
     assert drawn, "the package drew no lots: this shows nothing"
+    path = far.save(tmp_path / "case.sammed3d.json")
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert [item.same for item in replay(path, volume=volume, model=greedy)] == [True]
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002

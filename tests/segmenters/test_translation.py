@@ -11,6 +11,7 @@ from support import BallNetwork, model_of, rotation
 
 from sammed3d_nb import Session, Volume
 from sammed3d_nb.imaging.region import LocalMask, Region
+from sammed3d_nb.network.drawn import BOX, CROSSED, LASSO, STROKE, TAKEN
 from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble, StartMask
 from sammed3d_nb.segmenters.translation import bounded, carved, fit, translate
@@ -30,6 +31,19 @@ class ZoomingBall(SmallBall):
     """And trained on several spacings."""
 
     spec = replace(SmallBall.spec, spacing_range_mm=(0.5, 3.0))
+
+
+class DrawnBall(ZoomingBall):
+    """And shown boxes, strokes and lassos themselves: its answer is what they say, and balls round clicks."""
+
+    spec = replace(ZoomingBall.spec, native=("point", "mask", "box", "scribble", "lasso"))
+
+    def decode(self, embedding, points, labels, previous=None, drawn=None):  # type: ignore[no-untyped-def]
+        logits, quality = super().decode(embedding, points[labels >= 0], labels[labels >= 0], previous)
+        if drawn is not None:
+            said = 25 * drawn[:, BOX] + 30 * drawn[:, STROKE] + 22 * drawn[:, LASSO]
+            logits = logits + (said - 30 * drawn[:, TAKEN] - 25 * drawn[:, CROSSED])[:, None]
+        return logits, quality
 
 
 class Orientation:
@@ -117,7 +131,7 @@ def masks(volume: Volume, network: BallNetwork, prompts: list[Prompt]) -> Iterat
         yield session.add(prompt).mask
 
 
-@pytest.mark.parametrize(("network", "tilt"), [(SmallBall, 0), (ZoomingBall, 12)])
+@pytest.mark.parametrize(("network", "tilt"), [(SmallBall, 0), (ZoomingBall, 12), (DrawnBall, 12)])
 @pytest.mark.parametrize("way", WAYS)
 def test_every_orientation_of_an_image_gives_the_same_mask(way: str, network: type[BallNetwork], tilt: float) -> None:
     volume = image(tilt)

@@ -142,6 +142,17 @@ def test_prompts_can_wait_for_the_next_answer(server):
         assert session._predict() is None
 
 
+def test_a_prompt_that_waits_and_cannot_be_answered_is_in_nobodys_way(server):
+    session, mask = server.begun()
+    with session:
+        session.add_point_interaction(list(MIDDLE), False, run_prediction=False)
+        status, sentence = refusal(session.add_point_interaction, list(MIDDLE), True)
+        assert status == 400
+        assert "none yet" in sentence
+        session.add_point_interaction(list(MIDDLE), True)
+        assert np.array_equal(mask, own(server, image(), Point((30, 22, 10))))
+
+
 def test_the_difference_is_a_half_open_box_and_the_array_over_it(server):
     session, _ = server.begun()
     with session:

@@ -1,8 +1,10 @@
 """The app without a browser: messages go in as the page sends them, and the panel, status line and frames come out."""
 
 import gc
+import io
 import json
 import weakref
+import zipfile
 
 import numpy as np
 import pytest
@@ -135,8 +137,17 @@ def test_masks_and_sessions_are_written(app, tmp_path) -> None:
     stem = f"array-{app.session.volume.fingerprint[:8]}"  # cases of the same name must not overwrite each other
     written = snb.Volume.read(tmp_path / f"{stem}.masks.nii.gz")
     np.testing.assert_array_equal(written.array > 0, app.session.mask > 0)
-    assert sent[0][0] == {"type": "download", "name": f"{stem}.masks.nii.gz"}
-    assert sent[0][1] == [(tmp_path / f"{stem}.masks.nii.gz").read_bytes()]
+    assert sent[0][0] == {"type": "download", "name": f"{stem}.zip"}
+    packed = zipfile.ZipFile(io.BytesIO(sent[0][1][0]))
+    names = [f"{stem}.masks.nii.gz", f"{stem}.masks.labels.json", f"{stem}.sammed3d.json", "about.json"]
+    assert packed.namelist() == names
+    assert packed.read(names[0]) == (tmp_path / names[0]).read_bytes()
+    told = json.loads(packed.read("about.json"))
+    assert (told["case"], told["objects"][0]["said"]) == ("array", ["+ click"])
+    assert told["objects"][0]["volume_ml"] == app.session.measure()[0].volume_ml
+    (tmp_path / "again.sammed3d.json").write_bytes(packed.read(names[2]))
+    again = snb.Session.resume(tmp_path / "again.sammed3d.json", volume=app.session.volume, model=app.session.model)
+    np.testing.assert_array_equal(again.mask, app.session.mask)
     app.act("save")
     app.wait()
     record = tmp_path / f"{stem}.sammed3d.json"
@@ -234,3 +245,16 @@ def test_what_the_model_has_to_say_is_shown(app) -> None:
     app.click((BALL[0], BALL[1] + 2, BALL[2]))
     assert "after 2 clicks" in app.status.message
     app.session.model.notes.clear()
+
+
+@pytest.mark.parametrize("suffix", [".seg.nrrd", ".glb", ".dcm"])
+def test_the_format_is_chosen_beside_the_button(app, tmp_path, suffix: str) -> None:
+    app.click(BALL)
+    files = next(tool for tool in app.stage.tools if hasattr(tool, "format"))
+    files.format.widget.value = suffix
+    app.act("export")
+    app.wait()
+    written = [path for path in tmp_path.iterdir() if path.name.endswith(suffix)]
+    if suffix == ".dcm":
+        assert "was not read from DICOM" in app.status.message
+    assert len(written) == (suffix != ".dcm")

@@ -211,3 +211,37 @@ def test_cases_of_equal_names_are_told_apart_in_the_menu(model) -> None:
     app = snb.App(volume_called("A"), model, cases=[Case("A", lambda model, _: snb.Session(volume_called("A"), model))])
     assert [label for label, _ in app.cases.menu.widget.options] == ["A (1)", "A (2)"]
     app.close()
+
+
+def test_a_click_while_the_first_image_is_on_its_way_is_answered(model, held) -> None:
+    def opened(model: snb.Model, folder: Path | None) -> snb.Session:
+        assert held.wait(20)
+        return snb.Session(volume_called("B", 1), model)
+
+    app = snb.App(model=model, cases=[Case("B", opened)])
+    done = app.open(0)
+    app.page._message(app.page, {"type": "press", "page": 7}, [])
+    assert "Opening B…" in app.status._text.value
+    assert "that click was not taken" in app.status._text.value
+    held.set()
+    done.result()
+    app.wait()
+    assert app.status.message.startswith("B: ")
+    assert "not taken" not in app.status._text.value
+    app.close()
+
+
+def test_a_click_for_a_hidden_object_shows_it_and_the_masks(app) -> None:
+    app.session.show("object 1", False)
+    app.wait()
+    app.act("toggle_masks")
+    app.click(VOXEL)
+    app.wait()
+    assert app.session.current.visible
+    assert app.views.display.masks
+    assert "“object 1” was hidden and is shown again. The masks were hidden and are shown again." in app.status.message
+    app.display.set("opacity", 0.0)
+    app.act("toggle_contours")
+    app.click((VOXEL[0] + 1, *VOXEL[1:]))
+    app.wait()
+    assert app.views.display.contours

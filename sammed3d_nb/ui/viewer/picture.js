@@ -6,7 +6,6 @@ import { barLength, fromVoxel, matrix, steps, toPlane, toView, whole } from "./g
 import { outlinePath } from "./outlines.js";
 
 const GREY = "#0b0d10", LETTER = "#aab4c2", CROSS = "#ffd24a", CUBE = "#5aa9ff";
-const MARKS = ["#ff5a5a", "#35e07f"]; // negative, positive
 const HALO = "rgba(11, 13, 16, 0.8)";
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif";
 
@@ -168,7 +167,7 @@ export class Picture {
       if (display.masks && display.contours) this.drawOutlines();
       if (display.cube) this.drawCubes(scene.cubes);
       if (display.crosshair) this.drawCross(scene.cross);
-      if (display.prompts) this.drawMarks(scene.marks);
+      if (display.prompts) this.drawMarks(scene.marks, scene.shades);
       scene.tool.draw?.(upper, this);
     }
     this.drawTexts();
@@ -224,19 +223,19 @@ export class Picture {
   }
 
   // Clicks of the current object in this slice: [i, j, k, positive].
-  drawMarks(marks) {
+  drawMarks(marks, [negative, positive, edge]) {
     const { upper } = this;
-    for (const [i, j, k, positive] of marks) {
+    for (const [i, j, k, adds] of marks) {
       const [column, row, index] = fromVoxel(this.plane, [i, j, k]);
       if (Math.round(index) !== this.shown) continue;
       const [x, y] = toView(this.plane, this.region, this.size, column, row);
-      for (const [width, colour] of [[4.4, HALO], [2, MARKS[Number(positive)]]]) {
+      for (const [width, colour] of [[4.4, edge], [2, adds ? positive : negative]]) {
         upper.strokeStyle = colour;
         upper.lineWidth = width;
         upper.beginPath();
         upper.moveTo(x - 4.5, y);
         upper.lineTo(x + 4.5, y);
-        if (positive) {
+        if (adds) {
           upper.moveTo(x, y - 4.5);
           upper.lineTo(x, y + 4.5);
         }

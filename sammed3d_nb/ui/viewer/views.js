@@ -143,6 +143,7 @@ class Views {
     scene.volume = message.volume;
     this.store.reset(message.generation, message.planes);
     for (const name of PLANES) this.pictures[name].open(message.planes?.[name] ?? null, message.volume);
+    scene.shades = message.shades;
     this.keys = message.keys;
     this.presets = message.presets;
     this.marks = [];
