@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,18 +34,14 @@ def workers(*, local: int = 0, scheduler: str | None = None, slurm: Path | None 
             or versions differ.
     """
     distributed = _distributed()
-    if scheduler is not None:
-        try:
-            with distributed.Client(scheduler, timeout=10, set_as_default=False) as client:
-                check_versions(client)
-                yield client
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"No Dask scheduler answers at {scheduler} ({error}); start one, or check address and keys."
-            ) from error
-        return
-    cluster = _slurm(slurm, distributed) if slurm is not None else _local(local, distributed)
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
+    with ExitStack() as stack:
+        if scheduler is not None:
+            client = stack.enter_context(_reached(scheduler, distributed))
+        else:
+            cluster = stack.enter_context(
+                _slurm(slurm, distributed) if slurm is not None else _local(local, distributed)
+            )
+            client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
         try:
             client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError as error:
@@ -54,6 +50,15 @@ def workers(*, local: int = 0, scheduler: str | None = None, slurm: Path | None 
             ) from error
         check_versions(client)
         yield client
+
+
+def _reached(scheduler: str, distributed: Any) -> Any:
+    try:
+        return distributed.Client(scheduler, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"No Dask scheduler answers at {scheduler} ({error}); start one, or check address and keys."
+        ) from error
 
 
 def check_versions(client: Any) -> None:

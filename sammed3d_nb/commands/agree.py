@@ -36,6 +36,10 @@ def run(options: argparse.Namespace) -> int:
     for file in (options.csv, options.plot):
         if file is not None:
             check_folder(file.parent)
+            if file.is_dir():
+                raise UserError(f"{file} is a folder; give the name of a file to write.")
+    if options.plot is not None and options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"{options.plot.name} ends in no known format for figures; use .png, .pdf or .svg.")
     works, found = _compared(records_in(options.records), options.image)
     if not found:
         raise UserError(

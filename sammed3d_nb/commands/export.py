@@ -57,9 +57,15 @@ def run(options: argparse.Namespace) -> int:
     if single and options.suffix and not options.output.name.lower().endswith(suffix):
         raise UserError(f"{options.output.name} does not end in {suffix}; leave out --as, or name a folder.")
     if not single:
-        options.output.mkdir(parents=True, exist_ok=True)
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{options.output} is no folder and cannot be made one; choose another name.") from error
     output = options.output.absolute()
     targets = [output if single else output / f"{path.name.removesuffix(record.SUFFIX)}{suffix}" for path in found]
+    twice = next((target.name for target in targets if targets.count(target) > 1), None)
+    if twice is not None:
+        raise UserError(f"Several of these records would become {twice}; export each folder on its own.")
     tasks = [
         Task(path.absolute(), target, options.image, options.overwrite, options.each)
         for path, target in zip(found, targets, strict=True)
@@ -98,9 +104,13 @@ class Task:
 
 def write(task: Task) -> str:
     """Export one record; returns the file's path."""
-    from sammed3d_nb.session.export import write_export
+    from sammed3d_nb.imaging.writers import refuse_name
+    from sammed3d_nb.session.export import refuse_identifying, write_export
 
-    volume, objects = _opened(task.record, task.image)
+    volume, objects, anonymous = _opened(task.record, task.image)
+    if anonymous:
+        refuse_name(task.target, volume.path)
+        refuse_identifying(task.target)
     write_export(objects, volume, task.target, overwrite=task.overwrite, each=task.apart)
     return str(task.target)
 
@@ -112,7 +122,7 @@ def _training_set(found: list[Path], options: argparse.Namespace) -> int:
     failed = 0
     for path in found:
         try:
-            volume, objects = _opened(path, options.image)
+            volume, objects, _ = _opened(path, options.image)
             print(made.add(path, volume, objects), flush=True)
         except UserError as error:
             failed += 1
@@ -138,9 +148,11 @@ def _records(path: Path) -> Iterator[Path]:
     yield from inside
 
 
-def _opened(path: Path, image: str | None) -> tuple[Volume, tuple[SegmentedObject, ...]]:
+def _opened(path: Path, image: str | None) -> tuple[Volume, tuple[SegmentedObject, ...], bool]:
+    """The image and the objects of a record, and whether it is to tell nothing of whose image it is."""
     from sammed3d_nb.session import record
 
     fields = record.load(path)
     volume = open_recorded(fields["volume"], path, image)
-    return volume, tuple(record.history_of(fields, volume, path).state.listed)
+    objects = tuple(record.history_of(fields, volume, path).state.listed)
+    return volume, objects, bool(fields["options"].get("anonymous"))

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     source = ModelSource(options.model, options.decoder, options.device, options.precision, options.api_key_file)
     reading = (options.image, options.series, options.geometry, options.straighten)
-    tasks = [Task(path, source, options.other_model, *reading) for path in options.records]
+    tasks = [Task(path.absolute(), source, options.other_model, *reading) for path in options.records]
     good = True
     with each_of(options) as each:
         for task, found in zip(tasks, each(replayed, tasks), strict=True):

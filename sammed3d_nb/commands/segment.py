@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prompt on an image and write the mask, with the image's geometry; one line for each prompt, in their order."""
     from sammed3d_nb.imaging.writers import MASK_SUFFIXES, check_mask_path, check_not_source, refuse_name
-    from sammed3d_nb.session.export import check_export, check_suffix
+    from sammed3d_nb.session.export import check_export, check_suffix, refuse_identifying, write_licences
 
     if not options.prompts:
         raise UserError("There is no prompt; give at least one --click, --box, --scribble, --lasso or --start.")
@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.anonymous:
         for path in filter(None, (options.output, options.save)):
             refuse_name(path, source)
+            refuse_identifying(path)
     volume = open_image(options.image, options.series, geometry=options.geometry, straighten=options.straighten)
     if not plain:
         check_export(options.output, volume, overwrite=options.overwrite)
@@ -86,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         print("Warning: the mask is empty; another click may find the object.", file=sys.stderr)
     if plain:
         volume.write_mask(session.mask, options.output, overwrite=replaces)
+        write_licences([session.current], volume, options.output)
     else:
         session.export(options.output, overwrite=options.overwrite)
     if options.save is not None:

@@ -103,11 +103,16 @@ class Conversation:
                     "open an image with something in it."
                 )
             session = self._begin()
+            try:
+                # the objects are ours: a server that knows objects itself is to keep one and no history
+                session.set_image(array[None], {**self.upright.properties, "one_object": True})
+                self._buffer = np.zeros(self.upright.shape, dtype=np.uint8)
+                session.set_target_buffer(self._buffer)
+                session.reset_interactions()  # our own server remembers what was said about an image it has seen
+            except BaseException:
+                session.close()  # else its place stays taken
+                raise
             weakref.finalize(self, session.close)
-            session.set_image(array[None], self.upright.properties)
-            self._buffer = np.zeros(self.upright.shape, dtype=np.uint8)
-            session.set_target_buffer(self._buffer)
-            session.reset_interactions()  # our own server remembers what was said about an image it has seen
             self._session, self._said = session, []
         return self._session
 

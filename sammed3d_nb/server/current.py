@@ -125,6 +125,7 @@ class Current:
 
             body = await packed_body(request, accept)
             volume = await self.house.show(lease, lambda: (unpacked(body)[0], properties))
+            lease.desk.one_object = properties.get("one_object") is True
         return JSONResponse({"original_image_shape": [1, *volume.array.shape], "remarks": list(volume.warnings)})
 
     async def set_target_buffer(self, request: Request) -> Response:

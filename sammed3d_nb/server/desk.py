@@ -90,6 +90,7 @@ class Desk:
     ) -> None:
         self.who, self.served, self.keeping, self.older = who, served, keeping, older
         self.grow = True
+        self.one_object = False  # the client keeps objects and history by itself: one is enough, and nothing comes back
         self._name = who
         self.image: Volume | None = None
         self.session: Session | None = None
@@ -189,7 +190,10 @@ class Desk:
         self._refuse_unknown(StartMask(mask))
         synced = client.resets > 0 or client.synced
         client.queued.clear()
-        if not self._again(mask):
+        if self.one_object:
+            self._session().reset()
+            self._added(StartMask(mask))
+        elif not self._again(mask):
             item = self._alike(mask)
             session = self._session()
             if item is not None:
@@ -274,7 +278,7 @@ class Desk:
         if last.said is None and not last.local.count:
             return
         inside = prompt.positive and drawn.first_voxel(prompt) in last.local
-        if client.resets == 1 and (client.counts or inside):
+        if self.one_object or (client.resets == 1 and (client.counts or inside)):
             session.reset()
         else:
             session.new_object()

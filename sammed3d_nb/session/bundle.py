@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sammed3d_nb.session import record
+from sammed3d_nb.session.export import predicted
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.version import __version__
 
@@ -38,7 +39,7 @@ def about(session: Session) -> dict[str, Any]:
     objects = [
         {
             **asdict(told),
-            "models": list(dict.fromkeys(said.told.model[0] for said in item.history if said.told is not None)),
+            "models": list(dict.fromkeys(said.told.model[0] for said in predicted(item) if said.told is not None)),
             "said": [f"{'+' if prompt.positive else '−'} {prompt.gesture}" for prompt in item.prompts],
         }
         for told, item in zip(session.measure(), session.objects, strict=True)

@@ -16,8 +16,9 @@ from sammed3d_nb.imaging import dicom_seg_writer, surfaces
 from sammed3d_nb.imaging.label_maps import NamedMask
 from sammed3d_nb.imaging.label_names import beside
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.imaging.writers import LAYERED, MASK_SUFFIXES, check_mask_path
-from sammed3d_nb.session.objects import SegmentedObject
+from sammed3d_nb.imaging.writers import LAYERED, MASK_SUFFIXES, check_mask_path, is_ours
+from sammed3d_nb.segmenters.prompts import StartMask
+from sammed3d_nb.session.objects import Said, SegmentedObject
 
 SUFFIXES = (*MASK_SUFFIXES, LAYERED, dicom_seg_writer.SUFFIX, *surfaces.SUFFIXES)
 """What an export may end in."""
@@ -51,9 +52,14 @@ def layers(objects: Sequence[SegmentedObject]) -> list[list[int]]:
     return found
 
 
-def _made_with(item: SegmentedObject) -> dict[str, str]:
+def predicted(item: SegmentedObject) -> list[Said]:
+    """What a network was asked: a mask to begin with is nobody's answer."""
+    return [said for said in item.history if said.told is not None and not isinstance(said.action, StartMask)]
+
+
+def made_with(item: SegmentedObject) -> dict[str, str]:
     """The models whose licences the mask may inherit, and those licences."""
-    told = [said.told for said in item.history if said.told is not None and said.told.licence]
+    told = [said.told for said in predicted(item) if said.told is not None and said.told.licence]
     if not told:
         return {}
     return {
@@ -108,9 +114,7 @@ def check_free(path: Path, volume: Volume, *, overwrite: bool) -> None:
 
 def files_of(path: Path) -> list[Path]:
     """What an export to `path` has written: the file, further layers, the list of names."""
-    stem, suffix = _split(path)
-    layered = sorted(path.parent.glob(f"{glob.escape(stem)}.layer*{glob.escape(suffix)}"))
-    return [file for file in (path, *layered, beside(path)) if file.is_file()]
+    return [file for file in (path, *_layers_beside(path), beside(path)) if file.is_file()]
 
 
 def write_export(
@@ -135,21 +139,30 @@ def write_export(
     if name.endswith(MASK_SUFFIXES):
         return _write_label_maps(objects, volume, path, overwrite=overwrite)
     seen = [item for item in objects if item.local.count]
+    licensed = any(made_with(item) for item in seen)
+    if licensed and not overwrite:
+        _refuse_names(beside(path))
     masks = [NamedMask(item.name, item.colour, item.local) for item in seen]
     if name.endswith(surfaces.SUFFIXES):
         surfaces.write_surface(masks, volume, path, overwrite=overwrite)
     else:
         _write_seg(seen, masks, volume, path, overwrite=overwrite)
-    if any(_made_with(item) for item in seen):  # no licence is lost on the way
-        _write_names(beside(path), _listed(objects, volume), overwrite=overwrite)
+    if licensed:  # no licence is lost on the way
+        _write_names(beside(path), _listed(seen, volume))
     return path
+
+
+def write_licences(objects: Sequence[SegmentedObject], volume: Volume, path: Path) -> None:
+    """Beside a mask that was written alone, the list of names, if a licence has to be told."""
+    if any(made_with(item) for item in objects):
+        _write_names(beside(path), _listed(objects, volume))
 
 
 def _write_seg(
     seen: Sequence[SegmentedObject], masks: Sequence[NamedMask], volume: Volume, path: Path, *, overwrite: bool
 ) -> None:
-    told = [item.answered.told if item.answered is not None else None for item in seen]
-    answered_by = [answer.model[0] if answer is not None else "" for answer in told]
+    told = [[said.told for said in predicted(item) if said.told is not None] for item in seen]
+    answered_by = [answers[-1].model[0] if answers else "" for answers in told]
     dicom_seg_writer.write_seg(masks, volume, path, answered_by=answered_by, overwrite=overwrite)
 
 
@@ -159,8 +172,8 @@ def _write_label_maps(objects: Sequence[SegmentedObject], volume: Volume, path: 
     paths, names_path = _paths(path, 1 if _is_layered(path) else len(stacked)), beside(path)
     for one in paths[1:]:
         check_mask_path(one, volume.path, overwrite=overwrite)
-    if names_path.exists() and not overwrite:
-        raise VolumeError(f"{names_path} is there already and was not to be overwritten; choose another name.")
+    if not overwrite:
+        _refuse_names(names_path)
     described = {number: (item.name, item.colour) for number, item in enumerate(objects, start=1)}
     for one, held in zip(paths, [list(described)] if _is_layered(path) else stacked, strict=True):
         if _is_layered(path) and len(stacked) > 1:
@@ -175,8 +188,21 @@ def _write_label_maps(objects: Sequence[SegmentedObject], volume: Volume, path: 
         for one, layer in zip(paths, stacked, strict=True):
             for number in layer:
                 listed[str(number)]["file"] = one.name
-    _write_names(names_path, listed, overwrite=True)
+    _write_names(names_path, listed)
+    for old in set(_layers_beside(path)) - set(paths):  # of an export before, with more layers
+        if is_ours(old):
+            old.unlink()
     return path
+
+
+def _layers_beside(path: Path) -> list[Path]:
+    stem, suffix = _split(path)
+    return sorted(path.parent.glob(f"{glob.escape(stem)}.layer*{glob.escape(suffix)}"))
+
+
+def _refuse_names(names_path: Path) -> None:
+    if names_path.exists():
+        raise VolumeError(f"{names_path} is there already and was not to be overwritten; choose another name.")
 
 
 def _listed(objects: Sequence[SegmentedObject], volume: Volume) -> dict[str, dict[str, Any]]:
@@ -186,15 +212,15 @@ def _listed(objects: Sequence[SegmentedObject], volume: Volume) -> dict[str, dic
             "name": item.name,
             "colour": item.colour,
             "volume_ml": round(item.local.volume_ml(volume.spacing), 3),
-            **_made_with(item),
+            **made_with(item),
         }
         for number, item in enumerate(objects, start=1)
     }
 
 
-def _write_names(names_path: Path, listed: dict[str, dict[str, Any]], *, overwrite: bool) -> None:
+def _write_names(names_path: Path, listed: dict[str, dict[str, Any]]) -> None:
     try:
-        atomic.write_bytes(names_path, json.dumps(listed, indent=1).encode(), overwrite=overwrite)
+        atomic.write_bytes(names_path, json.dumps(listed, indent=1).encode())
     except OSError as error:
         raise UserError(
             f"{names_path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write "

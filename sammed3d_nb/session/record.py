@@ -227,7 +227,7 @@ def _of_volume(volume: Volume, bare: bool = False) -> dict[str, Any]:
         "series": None if bare else volume.series,
         "geometry": volume.geometry,
         "straighten": volume.slices is not None,
-        "remarks": volume.warnings,
+        "remarks": [] if bare else volume.warnings,
         "fingerprint": volume.fingerprint,
         "size": volume.size,
         "spacing": volume.spacing,
@@ -244,8 +244,13 @@ def of_model(model: Any, *, anonymous: bool = False) -> dict[str, Any]:
         "sha256": model.spec.sha256,
         "source": None if anonymous else model.spec.source,
         "files": [{"path": None if anonymous else str(file.path), "sha256": file.sha256} for file in model.files],
-        **({"about": dict(about)} if (about := getattr(model, "about", None)) else {}),
+        **({"about": told} if (told := _about(model, anonymous)) else {}),
     }
+
+
+def _about(model: Any, anonymous: bool) -> dict[str, str]:
+    about = getattr(model, "about", None) or {}
+    return {key: value for key, value in about.items() if not (anonymous and key == "server")}
 
 
 def reading(made_on: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sammed3d_nb import atomic
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.imaging.writers import write_labels
-from sammed3d_nb.session.export import layers
+from sammed3d_nb.session.export import layers, made_with
 from sammed3d_nb.session.objects import SegmentedObject
 
 _SUFFIX = ".nii.gz"
@@ -36,6 +36,7 @@ class TrainingSet:
         self.labels: dict[str, int] = {"background": 0}
         self.channel: str | None = None
         self._resume()
+        self.licences: list[str] = []
         self.added = 0
         try:
             for part in ("imagesTr", "labelsTr"):
@@ -79,6 +80,8 @@ class TrainingSet:
         names = {number: name for name, number in labels.items() if number}
         write_labels(values, volume.image, label, overwrite=self.overwrite, names=names)
         self.labels, self.channel = labels, channel
+        found = [made["licence"] for item in seen if (made := made_with(item))]
+        self.licences = list(dict.fromkeys([*self.licences, *found]))
         self.added += 1
         self._describe()
         return case
@@ -102,6 +105,7 @@ class TrainingSet:
         if not ours:
             raise UserError(f"{self._described} was made by another program or is damaged; choose another folder.")
         self.labels, self.channel = labels, channel
+        self.licences = [told["licence"]] if isinstance(told.get("licence"), str) else []
 
     def _describe(self) -> None:
         count = len(list((self.folder / "labelsTr").glob(f"*{_SUFFIX}")))
@@ -110,6 +114,7 @@ class TrainingSet:
             "labels": self.labels,
             "numTraining": count,
             "file_ending": _SUFFIX,
+            **({"licence": ", ".join(self.licences)} if self.licences else {}),
         }
         try:
             atomic.write_bytes(self._described, json.dumps(told, indent=1, ensure_ascii=False).encode())

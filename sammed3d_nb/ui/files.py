@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.imaging.label_names import beside
 from sammed3d_nb.imaging.naming import MASKS
 from sammed3d_nb.session import record
 from sammed3d_nb.session.bundle import bundle
@@ -66,9 +67,9 @@ class Files(Tool):
             raise UserError("There is no mask to export yet; click on an organ first.")
         name = file_stem(session.volume, anonymous=session.anonymous)
         path = self._free(f"{name}{MASKS}", self.format.value)
-        session.export(path, overwrite=path in self._written)
-        self._written.add(path)
+        session.export(path, overwrite=not {path, beside(path)}.isdisjoint(self._written))
         files = files_of(path)
+        self._written.update(files)
         if sum(file.stat().st_size for file in files) <= _MOST_DOWNLOADED:
             self.page.download(f"{name}.zip", bundle(session, files, name))
         return f"Exported to {path}."
@@ -77,4 +78,7 @@ class Files(Tool):
         """The first of the names stem, stem-2, … that is free, or that this app has written: it is no one else's."""
         folder = made(self.folder)
         numbered = (folder / f"{stem}{f'-{n}' if n > 1 else ''}{suffix}" for n in itertools.count(1))
-        return next(path for path in numbered if path in self._written or not os.path.lexists(path))
+        return next(path for path in numbered if self._is_free(path) and self._is_free(beside(path)))
+
+    def _is_free(self, path: Path) -> bool:
+        return path in self._written or not os.path.lexists(path)
