@@ -144,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--baseline", action="store_true", help="evaluate region growing instead of a model")
     add_model(evaluate)
-    add_spread(evaluate)
+    add_spread(evaluate, progress=True)
     evaluate.set_defaults(run=_evaluate)
 
     models = commands.add_parser("models", help="list, fetch or inspect models", description=_models.__doc__)

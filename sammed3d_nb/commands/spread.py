@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sammed3d_nb.commands.arguments import number
+from sammed3d_nb.commands.launch import check_folder
 
 if TYPE_CHECKING:
     from sammed3d_nb.measure.tasks import Each
 
 
-def add_spread(command: argparse.ArgumentParser) -> None:
-    """Where the work is done, and where to keep what is done."""
+def add_spread(command: argparse.ArgumentParser, *, progress: bool = False) -> None:
+    """Where the work is done; with `progress`, for results that depend on their task alone, where to keep them."""
     group = command.add_argument_group("many machines")
     where = group.add_mutually_exclusive_group()
     where.add_argument(
@@ -24,12 +25,9 @@ def add_spread(command: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--scheduler", metavar="ADDRESS", help="use the workers of a Dask scheduler")
     where.add_argument("--slurm", type=Path, metavar="FILE", help="use jobs of Slurm, as a YAML file describes them")
-    group.add_argument(
-        "--progress",
-        type=Path,
-        metavar="FILE",
-        help="keep results in FILE as they come; the same command goes on there",
-    )
+    if progress:
+        told = "keep results in FILE as they come; the same command goes on there"
+        group.add_argument("--progress", type=Path, metavar="FILE", help=told)
 
 
 @contextmanager
@@ -44,8 +42,9 @@ def each_of(options: argparse.Namespace, **made_with: Any) -> Iterator[Each]:
     from sammed3d_nb.measure.tasks import remembered, serially
 
     def kept(each: Each) -> Each:
-        if options.progress is None:
+        if getattr(options, "progress", None) is None:
             return each
+        check_folder(options.progress.parent)
         return remembered(each, options.progress, {"software": __version__, **made_with})
 
     if not (options.local or options.scheduler or options.slurm):
