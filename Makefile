@@ -23,7 +23,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test $(VENV)/.nninteractive
-	$(BIN)/pytest -m "not browser" tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not browser" tests
 
 # the tests with nnInteractive's own package and server alone
 nninteractive: $(VENV)/.test $(VENV)/.nninteractive

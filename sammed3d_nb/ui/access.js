@@ -15,7 +15,7 @@ const NAMED = [
     const plane = planeOf(at);
     return plane ? `Slice of the ${plane} view` : at.closest(".widget-slider")?.querySelector(".widget-label")?.textContent;
   }],
-  [".snb-view canvas:last-of-type, .jupyter-matplotlib-canvas-div", (at) => {
+  [".snb-view canvas:last-of-type, .snb-k3d canvas, .jupyter-matplotlib-canvas-div", (at) => {
     const plane = planeOf(at);
     return plane ? `The ${plane} slice` : "The masks in 3D";
   }],
@@ -59,7 +59,10 @@ function followTheme(root, inVoila, signal) {
 function giveFocusBack(root, signal) {
   const back = () => root.focus({ preventScroll: true });
   root.addEventListener("change", (event) => {
-    if (event.target.matches("select, input[type=range], input[type=color]")) back();
+    if (event.target.matches("select, input[type=color]")) back();
+  }, { signal });
+  root.addEventListener("click", (event) => {
+    if (event.target.matches("input[type=range]") && event.detail > 0) back(); // by the mouse; keys go on there
   }, { signal });
   const before = new WeakMap();
   root.addEventListener("focusin", (event) => {

@@ -37,15 +37,12 @@ class Jump(Tool):
         self.over = (self.panel,)
         self.bar_end = (button("Slice…", "jump", "Go to a slice by its number (J)", act),)
         self.actions = {"jump": self._open}
+        views.followers.append(lambda: self.refresh(None))
 
     def refresh(self, session: Session | None) -> None:
         """Show the numbers of the slices in view."""
         if self.panel.layout.display != "none":
             self._fill()
-
-    def acted(self) -> None:
-        """A key may have scrolled."""
-        self.refresh(None)
 
     def close(self) -> None:
         """Close the panel."""

@@ -1,6 +1,6 @@
 // The few things that only the page can do: keys for the whole app, its size and theme, the clipboard, downloads, where
 // the user was, and noticing that the kernel no longer answers. Everything else happens in the kernel.
-// `health.js` and `access.js` stand before this file.
+// `health.js`, `access.js` and `floating.js` stand before this file.
 
 const PLACES = "sammed3d places";
 const MOST_PLACES = 50;
@@ -142,7 +142,7 @@ function render({ model, el }) {
     const ear = inVoila ? document : root;
     for (const type of ["keydown", "keyup"]) ear.addEventListener(type, onKey, { capture: true, signal });
     root.addEventListener("pointerdown", onPress, { signal });
-    for (const type of ["pointermove", "pointerup", "wheel"]) {
+    for (const type of ["pointermove", "pointerup", "wheel", "keyup"]) {
       root.addEventListener(type, stirred, { passive: true, signal });
     }
     root.addEventListener("click", async (event) => {

@@ -93,6 +93,7 @@ class PageRenderer(Renderer):
         self._numbers = 0
         self._fit: Window | None = None
         self.able = False  # a page has said that it draws
+        self.webgl = True  # until a page says that it has none
         self.on_unable: Callable[[str], object] = lambda why: None
 
     # -- from the scene ----------------------------------------------------------------------------------------------
@@ -260,6 +261,8 @@ class PageRenderer(Renderer):
         kind, page = content.get("type"), str(content.get("page"))
         if kind == "unable":
             self.on_unable(str(content.get("why")))
+        elif kind == "able":
+            self.able, self.webgl = True, bool(content.get("webgl"))
         elif kind == "hello":
             self.able = True
             self._pages.add(page)

@@ -93,7 +93,7 @@ class Place(Tool):
             self._known = True
             try:
                 self._go(place)
-            except (KeyError, TypeError, ValueError, OverflowError):
+            except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
                 return  # nothing is kept, or it was kept by another version
 
     def _go(self, place: Mapping[str, Any]) -> None:

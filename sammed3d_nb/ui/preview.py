@@ -34,6 +34,9 @@ class Picture(Protocol):
     def draw(self, surfaces: Any, /) -> None:
         """Show (n, 3, 3) triangles in RAS mm, each surface with its colour, and no others."""
 
+    def anew(self) -> None:
+        """Another volume comes: forget where the user looked from."""
+
     def cut(self, volume: Volume, voxel: Any, /) -> None:
         """Show where the slices through a voxel (i, j, k) lie."""
 
@@ -50,12 +53,14 @@ class Preview(Tool):
         self._drawn: list[tuple[LocalMask, str]] | None = None
         self._surfaces: dict[tuple[LocalMask, int], NDArray[np.float64]] = {}  # by mask and most triangles
         self.picture: Picture | None = None
-        views.on_follow = self._cut
-        large = widgets.Button(description="⤢", tooltip="Large, or small again", layout=widgets.Layout(width="26px"))
+        views.followers.append(self._cut)
+        self._large = large = widgets.Button(
+            description="⤢", tooltip="Large, or small again", layout=widgets.Layout(width="26px")
+        )
         large.add_class("snb-enlarge")
         close = widgets.Button(description="✕", tooltip="Close (D)", layout=widgets.Layout(width="26px"))
         close.on_click(lambda _: act("toggle_preview"))
-        head = widgets.HBox([widgets.HTML("<h3>3D – drag to turn</h3>"), large, close])
+        head = widgets.HBox([widgets.HTML('<span class="snb-grip"></span><h3>3D</h3>'), self._large, close])
         head.add_class("snb-panel-head")
         self.widget = widgets.VBox([head], layout=widgets.Layout(display="none"))
         self.widget.add_class("snb-preview")
@@ -67,6 +72,13 @@ class Preview(Tool):
     def open(self) -> bool:
         """Whether the panel is shown."""
         return bool(self.widget.layout.display != "none")
+
+    def show(self, session: Session) -> None:
+        """Another volume: look at it anew."""
+        with self._stage.lock:
+            self._drawn = None
+            if self.picture is not None:
+                self.picture.anew()
 
     def settle(self, session: Session | None) -> None:
         """Show the session's visible masks, if the panel is open and does not show them already."""
@@ -88,7 +100,7 @@ class Preview(Tool):
 
     def release(self) -> None:
         """Let go of the picture."""
-        self._views.on_follow = lambda: None
+        self._views.followers.clear()
         self._drawn, self._surfaces = None, {}
         if self.picture is not None:
             self.picture.release()
@@ -98,6 +110,8 @@ class Preview(Tool):
         if not self.open and not any(item.local.count for item in session.objects):
             raise UserError("There is no mask to show in 3D yet; click on an organ first.")
         self._drawn, self._surfaces = None, {}  # a closed panel holds no masks
+        if self.open and self.picture is not None:
+            self.picture.draw([])
         self.widget.layout.display = "none" if self.open else "flex"
 
     def _cut(self) -> None:
@@ -109,7 +123,7 @@ class Preview(Tool):
     def _shown(self) -> Picture:
         """What draws: the page where it draws the slices too, else matplotlib."""
         if self.picture is None:
-            if isinstance(self._views.renderer, PageRenderer):
+            if isinstance(self._views.renderer, PageRenderer) and self._views.renderer.webgl:
                 from sammed3d_nb.ui.preview_webgl import WebGLPicture
 
                 self.picture = WebGLPicture()
@@ -117,5 +131,6 @@ class Preview(Tool):
                 from sammed3d_nb.ui.preview_matplotlib import MatplotlibPicture
 
                 self.picture = MatplotlibPicture(self._stage.lock, self._stage.status.fail)
+                self._large.layout.display = "none"  # its figure keeps its size
             self.widget.children = (*self.widget.children, self.picture.widget)
         return self.picture

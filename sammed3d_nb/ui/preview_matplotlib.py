@@ -52,6 +52,9 @@ class MatplotlibPicture:
                 axes.text(*at, letter, gid=letter, color="#8d98a7", ha="center", va="center")
         axes.figure.canvas.draw_idle()
 
+    def anew(self) -> None:
+        """Nothing to forget: the picture is fitted to what it shows."""
+
     def cut(self, volume: Volume, voxel: Sequence[int]) -> None:
         """Slices are not shown here: drawing them takes too long."""
 

@@ -31,7 +31,7 @@ class Scene(ABC):
         on_prompt: Called with the pointer and True for a left, False for a right or Ctrl+click.
         on_hover: Called with the pointer when another voxel comes under the cursor, None when none is.
         on_window: Called with the window that a drag asks for.
-        on_follow: Called when the crosshair has moved.
+        followers: Called when the crosshair has moved.
         left: What a left click says: True positive, False negative, None where it is no prompt; so that a page can
             draw its mark before the kernel has heard of it.
         cubes: The network's cubes to outline, each by its affine to the array and its edge in voxels.
@@ -48,7 +48,7 @@ class Scene(ABC):
         self.active = PLANES[0]
         self.large = PLANES[0]
         self.cross: Voxel = (0, 0, 0)
-        self.on_follow: Callable[[], object] = lambda: None
+        self.followers: list[Callable[[], object]] = []
         self.left: bool | None = None
         self.objects: Sequence[Shown] = ()
         self.clicks: Sequence[tuple[Sequence[int], bool]] = ()
@@ -128,7 +128,8 @@ class Scene(ABC):
         """Show the slices through the crosshair."""
         self._follow()
         self.renderer.followed()
-        self.on_follow()
+        for follower in self.followers:
+            follower()
 
     def arrange(self, width: int, height: int, *, large: str | None = None) -> None:
         """Give the views a room in CSS pixels: one of them large on the left, the others above each other."""

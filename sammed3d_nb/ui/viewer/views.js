@@ -119,8 +119,8 @@ class Views {
     if (cubes !== undefined) scene.cubes = cubes;
     if (marks !== undefined) this.marks = marks;
     if (heard !== undefined) {
-      this.talk.heard(heard.kind);
-      if (heard.kind === "press") this.ahead = this.ahead.filter(({ n }) => n > heard.n);
+      if (heard.kind !== "press") this.talk.heard(heard.kind);
+      else this.ahead = this.ahead.filter(({ n }) => n > heard.n);
     }
     scene.marks = [...this.marks, ...this.ahead.map(({ mark }) => mark)];
     if (message.type !== "slice") {
@@ -377,14 +377,17 @@ class Views {
   }
 }
 
-function render({ model, el }) {
+// As soon as the page knows the widget, shown or not.
+function initialize({ model }) {
   const why = unable();
-  if (why !== "") {
-    model.send({ type: "unable", why });
-    return () => {};
-  }
+  const webgl = document.createElement("canvas").getContext("webgl2") !== null;
+  model.send(why === "" ? { type: "able", webgl } : { type: "unable", why });
+}
+
+function render({ model, el }) {
+  if (unable() !== "") return () => {};
   const views = new Views(model, el);
   return () => views.close();
 }
 
-export default { render };
+export default { initialize, render };
