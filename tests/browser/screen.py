@@ -228,7 +228,13 @@ class Screen:
             raise AssertionError(f"hovering {voxel} in {view} previews {self.space('voxel')}") from error
 
     def pixels(self, view: str) -> np.ndarray:
-        """The view's picture as the page holds it: uint8 (rows, columns, 4) in device pixels."""
+        """The view's picture as the page holds it: uint8 (rows, columns, 4) in device pixels.
+
+        That of the 3D panel is as it is on the screen: WebGL keeps none.
+        """
+        if view == "preview":
+            png = self.page.locator(".snb-preview canvas").first.screenshot()
+            return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
         width, height, data = self.page.evaluate(
             """view => {
                 const layers = document.querySelectorAll(`.snb-${view} .snb-canvases canvas`);
