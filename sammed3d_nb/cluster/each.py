@@ -14,8 +14,8 @@ from sammed3d_nb.measure.tasks import Each, Failed
 def over(client: Any, *, show: Callable[[str], None] | None = None) -> Each:
     """Do each item on some worker of a Dask client.
 
-    A worker that ends in the middle costs its task only, which another one does again; an item that has ended three
-    workers is given up, as `Failed`, and so is one that raises, whatever it raises.
+    A worker that ends in the middle costs its task only, which another one does again; an item that has ended several
+    workers is tried once more alone and then given up, as `Failed`, and so is one that raises, whatever it raises.
 
     Args:
         client: Of `workers`.
@@ -23,18 +23,26 @@ def over(client: Any, *, show: Callable[[str], None] | None = None) -> Each:
     """
 
     def do_each(do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        from distributed import wait
+
         progress = _Progress(len(items), show or _to_stderr)
         futures = [client.submit(do, item, pure=False) for item in items]
         for future in futures:
             future.add_done_callback(progress.one_more)
-        for future in futures:
-            yield _outcome(future)
+        for item, future in zip(items, futures, strict=True):
+
+            def alone(item: Any = item) -> Any:
+                """Once more when nothing else runs: a worker that ended takes what waited on it along."""
+                wait(futures)
+                return client.submit(do, item, pure=False)
+
+            yield _outcome(future, alone)
             future.release()
 
     return do_each
 
 
-def _outcome(future: Any) -> Any:
+def _outcome(future: Any, again: Callable[[], Any] | None = None) -> Any:
     from distributed import KilledWorker
 
     try:
@@ -42,6 +50,8 @@ def _outcome(future: Any) -> Any:
     except UserError as error:
         return Failed(str(error))
     except KilledWorker:
+        if again is not None:
+            return _outcome(again())
         return Failed("It ended every worker that tried it, perhaps for want of memory; try it alone.")
     except Exception as error:
         return Failed(f"It failed unexpectedly ({type(error).__name__}: {error}).")

@@ -102,7 +102,7 @@ def door(*arguments, path="voila/static/none", **options):
 def app(tmp_path_factory):
     """A running app with one open page."""
     folder = tmp_path_factory.mktemp("output")
-    with door("app", "--output", folder, "--most-pages", 2) as found:
+    with door("app", "--output", folder, "--most-pages", 2, "--renderer", "ipympl") as found:
         found.kernel = found.open_page()
         yield found
 

@@ -279,7 +279,7 @@ def test_capabilities_claim_what_the_model_takes(server):
         assert session.supports_initial_label
     engine = server.house.served[0].engine
     kinds = {"point": "native", "box": "refused", "scribble": "translated", "lasso": "refused", "mask": "refused"}
-    refusing = type("Refusing", (), {"prompts": kinds, "spec": engine.spec, "fingerprint": None})()
+    refusing = type("Refusing", (), {"prompts": kinds, "spec": engine.spec, "fingerprint": None, "notes": []})()
     said = Served(refusing, "less").capabilities
     assert said["supported_interactions"] == {
         "points": True, "bbox2d": False, "bbox3d": False, "scribble": True, "lasso": False}  # fmt: skip

@@ -124,7 +124,7 @@ def test_damaged_missing_and_newer_records_are_refused(session: Session, tmp_pat
         Session.resume(path, volume=session.volume, model=session.model)
     for part in ({"model": {"files": ["x"]}}, {"model": {"sha256": 1}}, {"volume": {"path": 1}}):
         path.write_text(json.dumps({**fields, **part}))
-        with pytest.raises(RecordError, match=r"damaged \(its volume or model is no text\)"):
+        with pytest.raises(RecordError, match=r"damaged \(its volume, model or annotator is no text\)"):
             Session.resume(path, volume=session.volume, model=session.model)
     path.write_text(json.dumps({**fields, "version": 99}))
     with pytest.raises(RecordError, match="version 99, this program reads 1 and 2"):
