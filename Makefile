@@ -31,11 +31,11 @@ nninteractive: $(VENV)/.test $(VENV)/.nninteractive
 
 # lax: the notebooks are stored without outputs; their assert cells are the tests
 notebooks: $(VENV)/.test
-	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 browser: $(VENV)/.test
 	chromium=$$($(BIN)/python tools/chromium.py --install) && \
-	SAMMED3D_CHROMIUM="$$chromium" $(BIN)/pytest -m browser tests/browser
+	OMP_NUM_THREADS=1 SAMMED3D_CHROMIUM="$$chromium" $(BIN)/pytest -n 2 --dist loadfile -m browser tests/browser
 
 screenshot: $(VENV)/.test
 	$(BIN)/python tools/screenshot.py

@@ -23,17 +23,16 @@ def over(client: Any, *, show: Callable[[str], None] | None = None) -> Each:
     """
 
     def do_each(do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        from distributed import wait
-
         progress = _Progress(len(items), show or _to_stderr)
         futures = [client.submit(do, item, pure=False) for item in items]
         for future in futures:
             future.add_done_callback(progress.one_more)
-        for item, future in zip(items, futures, strict=True):
+        for number, (item, future) in enumerate(zip(items, futures, strict=True), start=1):
 
-            def alone(item: Any = item) -> Any:
+            def alone(item: Any = item, later: Sequence[Any] = futures[number:]) -> Any:
                 """Once more when nothing else runs: a worker that ended takes what waited on it along."""
-                wait(futures)
+                for other in later:
+                    other.exception()  # waits for it
                 return client.submit(do, item, pure=False)
 
             yield _outcome(future, alone)
