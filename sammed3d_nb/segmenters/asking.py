@@ -44,6 +44,10 @@ class CubeModel(Protocol):
         """
 
 
+class StoppedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
 class Asking:
     """The work for one prompt, with its stopwatch.
 
@@ -77,12 +81,15 @@ class Asking:
         self.seconds = {"encode": 0.0, "decode": 0.0}
         self.encoded = 0
         self.chosen: tuple[Chosen, ...] = ()
+        self.stop: Callable[[], bool] = lambda: False
 
     def ask(self, cube: Cube, prompt: Logits | None, extra: NDArray[np.float64] | None = None) -> tuple[Logits, float]:
         """The cube's logits and quality from all clicks inside it (and positive `extra` points, in cube index)."""
         import torch
 
         started = time.perf_counter()
+        if self.stop():
+            raise StoppedError
         embedding, known = self.cache.get(cube, lambda: self.model.encode(self.model.prepare(cube.sample(self.volume))))
         self.encoded += not known
         encoded = time.perf_counter()

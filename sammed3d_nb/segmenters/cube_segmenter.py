@@ -1,7 +1,8 @@
 """The segmenter of networks that see cubes: which cubes are asked about a prompt, and what becomes of their answers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from sammed3d_nb.imaging.region import Index, LocalMask, Region, triple
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.network.spec import ModelSpec
 from sammed3d_nb.segmenters import zoom
-from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel, Logits
+from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel, Logits, StoppedError
 from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.drawn import drawn_maps
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
@@ -55,10 +56,13 @@ class CubeSegmenter:
                 return self._chain(known)
         return self._chain(self._cube_for(point, self._extent(situation, None), situation)[0])
 
-    def prepare(self, situation: Situation) -> None:
-        """Encode what `answer` would need for the last prompt; safe from any thread."""
+    def prepare(self, situation: Situation, stop: Callable[[], bool] = lambda: False) -> None:
+        """Encode what `answer` would need for the last prompt, cube by cube; safe from any thread."""
         if not isinstance(situation.prompts[-1], StartMask):
-            self._answer(*self._asking(situation), situation)
+            asking, hints = self._asking(situation)
+            asking.stop = stop
+            with suppress(StoppedError):
+                self._answer(asking, hints, situation)
 
     def answer(self, situation: Situation) -> Answer:
         """Answer the last of an object's prompts; see `Segmenter`."""

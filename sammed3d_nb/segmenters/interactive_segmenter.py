@@ -1,6 +1,7 @@
 """The segmenter of engines that keep an image and what was said of it: nnInteractive, here or on a server."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ class InteractiveSegmenter:
         memory = Remembered(sayings, mask, inside, outside)
         return Answer(mask, self._anchor(prompt), self._chain, (), None, seconds, reused, (*notes, *told), memory)
 
-    def prepare(self, situation: Situation) -> None:
+    def prepare(self, situation: Situation, stop: Callable[[], bool] = lambda: False) -> None:
         """Give the image to the engine, if it does not have it yet."""
         with suppress(UserError):  # the next answer says it
             self._conversation.prepare()

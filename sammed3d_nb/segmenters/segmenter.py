@@ -1,6 +1,6 @@
 """What a segmenter is: it answers prompts on one volume. A model gives one for a volume."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -92,8 +92,8 @@ class Segmenter(Protocol):
             PromptError: The prompt is of a kind that is refused.
         """
 
-    def prepare(self, situation: Situation) -> None:
-        """Compute ahead what `answer` would need."""
+    def prepare(self, situation: Situation, stop: Callable[[], bool] = lambda: False) -> None:
+        """Compute ahead what `answer` would need; asked between its steps, `stop` says whether to leave it there."""
 
     def chain(self, ijk: ArrayLike, situation: Situation) -> TransformChain:
         """The transforms that the next prompt at a voxel (i, j, k), may be fractional, would travel through."""

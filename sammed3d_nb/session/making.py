@@ -107,11 +107,11 @@ class Maker:
         form, last = self._again(item.history, others, watch)
         return replace(item, local=form.local, fixed=form.fixed, edited=form.edited, said=last)
 
-    def prepare(self, item: SegmentedObject, prompt: Prompt, options: Options) -> None:
+    def prepare(self, item: SegmentedObject, prompt: Prompt, options: Options, stop: Callable[[], bool]) -> None:
         """Compute ahead what a prompt would need, unless that would take making the mask again first."""
         if item.answered is not None and item.answered not in self._memories:
             return
-        self.segmenter.prepare(self._situation(item, prompt, options))
+        self.segmenter.prepare(self._situation(item, prompt, options), stop)
 
     def trace(self, item: SegmentedObject, ijk: ArrayLike, options: Options, approach: Sequence[Transform]) -> Trace:
         """The trace that a click at a voxel (i, j, k), may be fractional, would have."""

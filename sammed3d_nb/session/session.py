@@ -153,15 +153,19 @@ class Session(ObjectTable):
         """
         return self._maker.trace(self.current, np.asarray(ijk, dtype=np.float64), self._options, approach)
 
-    def prepare(self, ijk: Sequence[float]) -> None:
+    def prepare(self, ijk: Sequence[float], stop: Callable[[], bool] = lambda: False) -> None:
         """Compute ahead what a positive click at a voxel would need; meant for a background thread.
+
+        Args:
+            ijk: The voxel.
+            stop: Asked between cubes: whether something else waits, and the rest is to be left.
 
         Raises:
             ClickError: The voxel lies outside the volume.
         """
         point = Point(tuple(ijk))  # type: ignore[arg-type]
         point.check(self.volume)
-        self._maker.prepare(self.current, point, self._options)
+        self._maker.prepare(self.current, point, self._options, stop)
 
     # -- edits -------------------------------------------------------------------------------------------------
 

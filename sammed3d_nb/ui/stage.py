@@ -36,7 +36,7 @@ class Stage:
         self.closed = False
         self.lock = RLock()
         self.status = StatusLine()
-        self.worker = Worker(self._locked(self.status.doing), self._locked(self.status.fail))
+        self.worker = Worker(self._locked(self._tell_doing), self._locked(self.status.fail))
         self.actions: dict[str, Callable[[], object]] = {}
         self.tools: tuple[Tool, ...] = ()
         self._heard: tuple[Engine | None, int] = (None, 0)  # of whose notes how many have been shown
@@ -44,6 +44,9 @@ class Stage:
         self._working = False  # a job runs; what it changes is shown when it is done
         self._following = False  # a change from elsewhere is about to be shown
         self._unwatch: Callable[[], None] = lambda: None
+
+    def _tell_doing(self) -> None:
+        self.status.doing(self.worker.doing)  # asked for now: whoever comes last tells how it is
 
     def take(self, *tools: Tool) -> None:
         """Bring in the tools, in the order in which they are shown and refreshed."""

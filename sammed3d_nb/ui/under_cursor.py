@@ -61,7 +61,7 @@ class UnderCursor(Tool):
                 if stage.worker.busy:
                     self.rest(session, voxel)
                 elif session.model.ahead or idle_share(before, psutil.cpu_times()) >= _IDLE:
-                    stage.worker.submit("Encoding ahead", lambda: session.prepare(voxel))
+                    stage.worker.submit(None, lambda: session.prepare(voxel, lambda: stage.worker.awaited))
 
         self.resting.cancel()
         self.resting = Timer(_REST, rested)

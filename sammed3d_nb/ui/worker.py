@@ -15,30 +15,41 @@ class Worker:
     """Runs jobs one after the other and reports what it is doing.
 
     Args:
-        on_change: Called, from any thread, with what is being done, or None when all is done.
+        on_change: Called, from any thread, when `doing` has changed.
         on_error: Called from the worker's thread with a job's exception.
     """
 
-    def __init__(self, on_change: Callable[[str | None], None], on_error: Callable[[BaseException], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], on_error: Callable[[BaseException], None]) -> None:
         keep_freed()  # before the thread begins
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sammed3d")
         self._on_change, self._on_error = on_change, on_error
         self._lock = Lock()
-        self._waiting: list[tuple[str, Future[Any]]] = []  # the running one first
+        self._waiting: list[tuple[str | None, Future[Any]]] = []  # the running one first
 
     @property
     def busy(self) -> bool:
         """Whether a job runs or waits."""
         return bool(self._waiting)
 
-    def submit(self, what: str, job: Callable[[], Any]) -> "Future[Any]":
-        """Queue a job; `what` tells the user what it does, e.g. ``"Segmenting"``."""
+    @property
+    def awaited(self) -> bool:
+        """Whether something waits for the job that runs."""
+        return len(self._waiting) > 1
+
+    @property
+    def doing(self) -> str | None:
+        """What is being done; None for nothing that the user has to know."""
+        with self._lock:
+            return self._waiting[0][0] if self._waiting else None
+
+    def submit(self, what: str | None, job: Callable[[], Any]) -> "Future[Any]":
+        """Queue a job; `what` tells the user what it does, e.g. ``"Segmenting"``, None where nobody asked for it."""
         with self._lock:
             first = not self._waiting
             submitted = self._pool.submit(self._run, job)
             self._waiting.append((what, submitted))
         if first:
-            self._on_change(what)
+            self._on_change()
         return submitted
 
     def wait(self, timeout: float | None = None) -> None:
@@ -77,5 +88,4 @@ class Worker:
         finally:
             with self._lock:
                 self._waiting.pop(0)
-                following = self._waiting[0][0] if self._waiting else None
-            self._on_change(following)
+            self._on_change()

@@ -97,5 +97,5 @@ def test_a_model_on_a_cpu_and_the_apps_thread_keep_it(monkeypatch) -> None:
     monkeypatch.setattr(memory, "keep_freed", lambda: told.append("model"))
     monkeypatch.setattr(worker, "keep_freed", lambda: told.append("worker"))
     model.Model(BallNetwork(), torch.device("cpu"))
-    worker.Worker(lambda what: None, lambda error: None).close(lambda: None, wait=True)
+    worker.Worker(lambda: None, lambda error: None).close(lambda: None, wait=True)
     assert told == ["model", "worker"]

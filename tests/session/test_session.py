@@ -146,6 +146,15 @@ def test_encoding_ahead_makes_the_first_click_reuse_it(session: Session, network
     assert network.encoded == 1
 
 
+def test_encoding_ahead_stops_between_cubes_when_something_waits(session: Session, network: BallNetwork) -> None:
+    session.prepare(CENTRE, lambda: True)
+    assert network.encoded == 0
+    asked = iter([False, True])
+    session.prepare(CENTRE, lambda: next(asked))
+    assert network.encoded == 1
+    assert session.click(CENTRE).embedding_reused, "what was done is kept"
+
+
 def test_preview_predicts_nothing(session: Session, network: BallNetwork) -> None:
     trace = session.preview((10.5, 20, 900))
     assert trace["voxel"].inside is False

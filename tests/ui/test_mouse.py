@@ -1,8 +1,10 @@
 """The mouse over the views, without a browser: where its clicks land, and what its wheel, drags and rests do."""
 
 import math
+import time
 import types
 from collections import namedtuple
+from threading import Event
 
 import numpy as np
 import pytest
@@ -141,7 +143,7 @@ def test_a_resting_mouse_encodes_ahead_on_a_cpu_only_if_it_is_idle(app, monkeypa
     app.wait()
     asked = []
     monkeypatch.setattr("sammed3d_nb.ui.under_cursor.idle_share", lambda before, after: idle)
-    monkeypatch.setattr(app.session, "prepare", asked.append)
+    monkeypatch.setattr(app.session, "prepare", lambda voxel, stop: asked.append(voxel))
     monkeypatch.setattr(app.session.model, "device", types.SimpleNamespace(type=device))
     axial = Browser(app, "axial")
     voxel = (30, 20, app.views.cross[2])
@@ -179,3 +181,29 @@ def test_what_is_under_the_mouse_stays_in_view_until_the_click_is_answered(app) 
     assert app.chain._html.value == shown
     axial.click(BALL)
     assert "Positive click" in app.chain._html.value
+
+
+def test_what_nobody_asked_for_hides_no_message_and_gives_way(app) -> None:
+    app.wait()
+    app.status.say("Click on an organ.")
+    begun, go_on = Event(), Event()
+    app.stage.worker.submit(None, lambda: (begun.set(), go_on.wait(10)))
+    begun.wait(10)
+    assert "Click on an organ." in app.status.widget.children[0].value
+    assert not app.stage.worker.awaited
+    asked = app.stage.worker.submit("Segmenting", lambda: None)
+    assert app.stage.worker.awaited
+    assert "Click on an organ." in app.status.widget.children[0].value, "it does not run yet"
+    go_on.set()
+    asked.result(10)
+
+
+def test_a_job_that_ends_at_once_leaves_nothing_behind_in_the_status_line(app) -> None:
+    for _ in range(300):
+        app.stage.worker.submit("Segmenting", lambda: None)
+    app.wait()
+    app.stage.worker.submit("Segmenting", lambda: None).result(10)
+    until = time.monotonic() + 5
+    while "snb-doing" in app.status.widget.children[0].value and time.monotonic() < until:
+        time.sleep(0.01)
+    assert "snb-doing" not in app.status.widget.children[0].value
