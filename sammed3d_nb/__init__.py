@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sammed3d_nb.session.session import Session
     from sammed3d_nb.spaces import Trace, Transform, TransformChain
     from sammed3d_nb.ui.app import App
+    from sammed3d_nb.worklist.worklist import Worklist
 
 _HOMES = {
     "App": "ui.app",
@@ -35,6 +36,7 @@ _HOMES = {
     "Transform": "spaces",
     "TransformChain": "spaces",
     "Volume": "imaging.volume",
+    "Worklist": "worklist.worklist",
     "load_model": "models.model",
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "TransformChain",
     "UserError",
     "Volume",
+    "Worklist",
     "__version__",
     "load_model",
 ]

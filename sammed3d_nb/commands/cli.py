@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     app = commands.add_parser("app", help="open the dashboard in the browser", description=launch.app.__doc__)
-    app.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, DICOM folders or saved sessions")
+    app.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, folders, saved sessions, or a .csv")
     app.add_argument("--sample", choices=SAMPLES, help="open a sample: the phantom, or a real CT (fetched once)")
     add_source(app, "default: the shipped one; the menu has others")
     app.add_argument("--models", type=Path, metavar="FOLDER", help="folder with more models for the app's menu")
@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser on this machine")
     add_anonymous(app)
+    _add_worklist(app)
     _add_renderer(app)
     app.set_defaults(run=launch.app)
 
@@ -172,6 +173,17 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="fewer repetitions")
     bench.set_defaults(run=_bench)
     return top
+
+
+def _add_worklist(command: argparse.ArgumentParser) -> None:
+    """Who works on a list of cases, and how."""
+    command.add_argument("--labels", type=Path, metavar="FILE", help="label set (YAML): the objects that a case has")
+    command.add_argument("--annotator", metavar="NAME", help="who works (default: as JupyterHub or the login says)")
+    command.add_argument(
+        "--readings", type=partial(number, "readings", 1), metavar="N", help="annotators that read each case (default 1)"
+    )
+    command.add_argument("--blind", action="store_true", help="show and open nobody else's work")
+    command.add_argument("--review", action="store_true", help="look at others' work: accept, correct or reject it")
 
 
 def _add_renderer(command: argparse.ArgumentParser) -> None:

@@ -28,6 +28,7 @@ def add_to(commands: Any) -> None:
     export.add_argument("--each", action="store_true", help="a file for each object")
     export.add_argument("--nnunet", action="store_true", help="make OUT a training set in nnU-Net's layout")
     export.add_argument("--image", metavar="IMAGE", help="the image of one session, if it is no longer where it was")
+    export.add_argument("--all", action="store_true", help="of a worklist's folder: cases that are not done, too")
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
     add_spread(export)
     export.set_defaults(run=run)
@@ -36,12 +37,12 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the objects of saved sessions: by suffix as label maps, .seg.nrrd, DICOM SEG or surfaces; no model runs.
 
-    A session that cannot be exported is named and does not stop the others (exit status 1).
+    Of a worklist's folder the cases that are done are written: the accepted reading, or its correction. A session that cannot be exported is named and does not stop the others (exit status 1).
     """
     from sammed3d_nb.session import record
     from sammed3d_nb.session.export import SUFFIXES
 
-    found = records_in(options.records)
+    found = records_in(options.records) if options.all else finished_in(options.records)
     if options.image is not None and len(found) > 1:
         raise UserError(f"--image names one image and there are {len(found)} records; export them one by one.")
     if options.nnunet:
@@ -134,6 +135,25 @@ def _training_set(found: list[Path], options: argparse.Namespace) -> int:
 def records_in(paths: Sequence[Path]) -> list[Path]:
     """The records that are named, and those below the folders that are; each once."""
     return sorted({file for path in paths for file in _records(path)})
+
+
+def finished_in(paths: Sequence[Path]) -> list[Path]:
+    """The records that are named; of folders with a worklist those of the cases that are done, of others all."""
+    from sammed3d_nb.worklist.worklist import finished
+
+    found: set[Path] = set()
+    for path in paths:
+        done = finished(path) if path.is_dir() else None
+        if done is None:
+            found |= set(_records(path))
+            continue
+        left = len(set(_records(path)) - set(done)) if done else 0
+        if not done:
+            raise UserError(f"No case of the worklist in {path} is done yet; --all exports what there is.")
+        if left:
+            print(f"{path}: {len(done)} finished, {left} other records left out (--all takes them).", file=sys.stderr)
+        found |= set(done)
+    return sorted(found)
 
 
 def _records(path: Path) -> Iterator[Path]:

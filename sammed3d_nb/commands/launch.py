@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sammed3d_nb.errors import UserError
 
@@ -20,10 +21,13 @@ LAB_PORT = 8888
 
 
 def app(options: argparse.Namespace) -> int:
-    """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser."""
+    """Serve the Voilà dashboard on 127.0.0.1, with the images given or else a sample, and open it in the browser.
+
+    Several images are a worklist: see docs/worklist.md.
+    """
     from sammed3d_nb.commands.access import LOOPBACK, Access, is_loopback, new_token, prepare_socket
     from sammed3d_nb.commands.servers import launch_environment, voila_command
-    from sammed3d_nb.ui.worklist import ANONYMOUS
+    from sammed3d_nb.ui.worklist import ANONYMOUS, WORKLIST
 
     host = options.host or LOOPBACK
     if options.socket and options.host:
@@ -60,6 +64,7 @@ def app(options: argparse.Namespace) -> int:
     )
     if options.anonymous:
         environment[ANONYMOUS] = "1"
+    environment[WORKLIST] = json.dumps(_of_worklist(options))
     access = Access(host, options.port, "" if options.no_token else new_token(), listens)
     command = voila_command(
         host=host,
@@ -71,6 +76,29 @@ def app(options: argparse.Namespace) -> int:
     )
     settings = {**environment, **key_file}
     return _serve("The dashboard", "voila", access, command, settings, listed=options.paths)
+
+
+def _of_worklist(options: argparse.Namespace) -> dict[str, Any]:
+    """What the user says of a worklist, checked before a server starts; empty where they say nothing."""
+    from sammed3d_nb.worklist.labels import read_labels
+    from sammed3d_nb.worklist.people import annotator
+
+    if options.blind and options.review:
+        raise UserError("A reviewer sees what others did, and a blinded reader does not; give --review or --blind.")
+    if options.labels is not None:
+        read_labels(options.labels)
+    who = annotator(options.annotator)
+    said = {
+        "labels": None if options.labels is None else str(options.labels.expanduser().absolute()),
+        "readings": options.readings,
+        "blind": options.blind or None,
+        "review": options.review or None,
+        "annotator": options.annotator and who,
+    }
+    said = {name: value for name, value in said.items() if value is not None}
+    if said and not options.paths:
+        raise UserError("A worklist is made of images; give them, their folder or a .csv.")
+    return said
 
 
 def lab(options: argparse.Namespace) -> int:
@@ -137,7 +165,8 @@ def _serve(
         raise UserError(f"The package {package} is missing; install sammed3d-nb again, or run sammed3d-nb doctor.")
     runtime = private_folder()
     if listed:
-        from sammed3d_nb.ui.worklist import LISTED, as_text, found_in
+        from sammed3d_nb.ui.worklist import LISTED, as_text
+        from sammed3d_nb.worklist.listing import found_in
 
         text = as_text(found_in([path.absolute() for path in listed]))
         environment = {**environment, LISTED: str(write_private(runtime / "cases", text))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,16 +19,31 @@ from sammed3d_nb.imaging.streams import first_bytes
 from sammed3d_nb.imaging.text_headers import read_metaimage, read_nrrd
 
 
-def glance(path: Path) -> str:
-    """Size and spacing of an image file, of DICOM also modality and description; "" where the header does not say."""
+class Glance(NamedTuple):
+    """What a header says; empty where it does not.
+
+    Attributes:
+        details: For people: modality, description, size and spacing, as far as known.
+        modality: Of DICOM, "CT", "MR", ….
+        size: Voxels along i, j, k.
+    """
+
+    details: str = ""
+    modality: str = ""
+    size: tuple[int, ...] = ()
+
+
+def glance(path: Path) -> Glance:
+    """Size and spacing of an image file, of DICOM also modality and description."""
     try:
         if not path.is_file():
-            return ""
+            return Glance()
         if is_dicom(path):
-            return next((str(one) for one in series_of([path])), "")
-        return extent(*_grid(header_of(path)))
+            return next((Glance(str(one), one.modality, one.size) for one in series_of([path])), Glance())
+        size, spacing = _grid(header_of(path))
+        return Glance(extent(size, spacing), "", tuple(int(n) for n in size))
     except (OSError, UserError, ValueError, ArithmeticError, LookupError):  # it will be told when it is opened
-        return ""
+        return Glance()
 
 
 def _grid(path: Path) -> tuple[Sequence[int], Sequence[float]]:

@@ -36,6 +36,8 @@ OPTIONS = ("grow", "adapt", "overlap", "anonymous")
 END = "\n]}\n"
 LARGEST = 2**31
 """Bytes of a record that is opened at most."""
+LARGEST_HEAD = 10_000_000
+"""Bytes of its first line, of which a program reads more than that only to open it."""
 DAMAGE = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, UserError,
     zlib.error,

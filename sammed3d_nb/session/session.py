@@ -71,6 +71,8 @@ class Session(ObjectTable):
         self.annotator = annotator
         self.anonymous = anonymous
         self._maker = Maker(volume, model)
+        self.on_close: Callable[[], None] = lambda: None
+        """Called once when the session is closed."""
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
         if autosave is not None:
@@ -393,6 +395,8 @@ class Session(ObjectTable):
         self._observers.clear()
         if self._saver is not None:
             self._saver.close()
+        ended, self.on_close = self.on_close, lambda: None
+        ended()
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed3d_nb.errors import ClickError
+from sammed3d_nb.errors import ClickError, UserError
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.prompts import Point, Prompt
@@ -186,6 +186,19 @@ class ObjectTable:
         return lambda: self._observers.remove(callback) if callback in self._observers else None
 
     # -- objects -----------------------------------------------------------------------------------------------
+
+    def begin_with(self, name: str, colour: str) -> None:
+        """Call the only object of a session so in which nothing has been done yet: no step of the history.
+
+        Raises:
+            UserError: Something was done, or it is no name or colour.
+        """
+        with self._lock:
+            if self._history.past or self._history.future or len(self.objects) != 1:
+                raise UserError(f"The session has begun; add “{name}” as a new object, or rename one.")
+            free = free_name((), name)
+            first = replace(self.current, name=free, colour=checked_colour(colour))
+            self._history.state = State({first.key: first}, (first.key,), first.key)
 
     def new_object(self, name: str | None = None, *, colour: str | None = None) -> SegmentedObject:
         """Add an object and make it the current one.

@@ -33,10 +33,10 @@ from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.prompts import Prompts
-from sammed3d_nb.ui.records import open_volume
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.under_cursor import UnderCursor
 from sammed3d_nb.ui.worklist import RENDERER, Case
+from sammed3d_nb.worklist.records import open_volume
 
 
 class App:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.ui.app import App
-from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, cases_from, requested
+from sammed3d_nb.ui.worklist import MODEL, MODELS, OUTPUT, cases_from, requested, worklist_from
 
 
 def dashboard(environ: Mapping[str, str] = os.environ) -> App:
@@ -14,16 +14,18 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
     Args:
         environ: The variables of `serve.launch_environment`, and ``QUERY_STRING`` as Voilà sets it.
     """
-    cases = cases_from(environ)
+    worklist = worklist_from(environ)
+    cases = cases_from(environ) if worklist is None else ()
     app = App(
         cases=cases,
+        worklist=worklist,
         model=environ.get(MODEL),
         models=environ.get(MODELS),
         output=environ.get(OUTPUT),
         autosave=OUTPUT in environ,
     )
     try:
-        number = requested(environ, cases)
+        number = requested(environ, cases if worklist is None else worklist.cases)
     except UserError as error:
         app.open(0)
         app.report(error)

@@ -13,9 +13,9 @@ from sammed3d_nb.session.export import files_of
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import Menu, button
 from sammed3d_nb.ui.page import Page
-from sammed3d_nb.ui.records import file_stem, made
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
+from sammed3d_nb.worklist.records import file_stem, made
 
 _FORMATS = (
     ("NIfTI", ".nii.gz"),

@@ -14,7 +14,8 @@ import sammed3d_nb as snb
 from sammed3d_nb.commands.cli import main
 from sammed3d_nb.commands.servers import launch_environment
 from sammed3d_nb.imaging.dicom_series import series_of
-from sammed3d_nb.ui.worklist import LISTED, PATHS, as_text, cases_from, cases_of, found_in
+from sammed3d_nb.ui.worklist import LISTED, PATHS, as_text, cases_from, cases_of
+from sammed3d_nb.worklist.listing import found_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
@@ -145,7 +146,7 @@ def test_pages_take_the_list_that_the_launcher_made(tmp_path: Path, monkeypatch)
     folder = two_patients(tmp_path / "export")
     environ = {**launch_environment([folder]), LISTED: str(tmp_path / "cases")}
     (tmp_path / "cases").write_text(as_text(found_in([folder])))
-    monkeypatch.setattr("sammed3d_nb.ui.worklist.series_of", lambda _: pytest.fail("looked again"))
+    monkeypatch.setattr("sammed3d_nb.worklist.listing.series_of", lambda _: pytest.fail("looked again"))
     assert [case.name for case in cases_from(environ)][::3] == ["PAT1/Abdomen", "PAT2/Lung"]
     assert str(folder) in environ[PATHS]
 

@@ -1,0 +1,394 @@
+"""Opening the cases of a worklist and working on them: each annotator in a record of their own."""
+
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
+from pathlib import Path
+from threading import RLock
+
+from sammed3d_nb.errors import UserError
+from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.segmenter import Engine
+from sammed3d_nb.session.session import Session
+from sammed3d_nb.session.steps import Step
+from sammed3d_nb.worklist import people, standing
+from sammed3d_nb.worklist.ahead import Ahead
+from sammed3d_nb.worklist.entries import Entry, entries_of
+from sammed3d_nb.worklist.index import Index
+from sammed3d_nb.worklist.labels import LabelSet, read_labels
+from sammed3d_nb.worklist.lease import Lease, leases
+from sammed3d_nb.worklist.listing import STATE, Found, found_in, keyed
+from sammed3d_nb.worklist.records import made, open_record, open_volume, record_name
+from sammed3d_nb.worklist.standing import DONE, IN_PROGRESS, NEEDS_REVIEW, NEW, REJECTED, Work
+
+_BYTES = 4  # of a voxel, at most, as far as one guesses before a file is read
+
+
+@dataclass
+class Opened:
+    """A case that is open here."""
+
+    found: Found
+    session: "weakref.ref[Session]"
+    lease: Lease
+    work: Work
+    last: Step | None  # the last step when the state was told
+    base: str | None = None  # whose reading a reviewer began with
+    turns: dict[str, int] = field(default_factory=dict)  # of the works that a reviewer saw
+
+
+class Desk:
+    """Everything of a `worklist.Worklist` but reviewing; see there."""
+
+    def __init__(
+        self,
+        *paths: str | Path,
+        output: str | Path | None = None,
+        annotator: str | None = None,
+        labels: LabelSet | str | Path | None = None,
+        readings: int = 1,
+        blind: bool = False,
+        review: bool = False,
+        anonymous: bool = False,
+        cases: Sequence[Found] | None = None,
+    ) -> None:
+        if blind and review:
+            raise UserError("A reviewer sees what others did, and a blinded reader does not; choose one of both.")
+        if readings < 1:
+            raise UserError(f"{readings} readings of a case were asked for; expected 1 or more.")
+        absolute = [os.path.abspath(os.path.expanduser(path)) for path in paths]  # noqa: PTH100, PTH111  links stay
+        for path in absolute:
+            if not os.path.lexists(path):
+                raise UserError(f"{path} does not exist; check the path.")
+        self.cases: tuple[Found, ...] = tuple(found_in(absolute) if cases is None else keyed(cases))
+        self.folder = Path.cwd() if output is None else Path(output).absolute()
+        self.who = people.annotator(annotator)
+        self.blind, self.reviewing, self.anonymous, self.readings = blind, review, anonymous, readings
+        self.labels = labels if labels is None or isinstance(labels, LabelSet) else read_labels(labels)
+        self._sets = {file: read_labels(file) for file in {one.label_set for one in self.cases} if file}
+        self.on_lost: Callable[[str, str], None] = lambda key, who: None
+        """Called, from a thread, with a case's key and who has taken it over."""
+        self._index = Index(self.folder)
+        self._ahead = Ahead()
+        self._numbers = {one.key: number for number, one in enumerate(self.cases)}
+        self._open: dict[str, Opened] = {}
+        self._lock = RLock()
+
+    # -- what there is -----------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> Path:
+        """The folder of the state, beside the records."""
+        return self.folder / STATE
+
+    def entries(self) -> list[Entry]:
+        """All cases as they are now."""
+        told = leases(self.state)
+        held = {case.split("@")[0]: told[case] for case in sorted(told, key=lambda case: "@" not in case)}
+        if self.blind:
+            held = {case.split("@")[0]: told[case] for case in told if case.endswith(self._own_lease)}
+        return entries_of(
+            self.cases, self._index.contents(), held, who=self.who, blind=self.blind, readings=self.readings
+        )
+
+    def entry(self, case: int | str) -> Entry:
+        """One case as it is now."""
+        return self.entries()[self.number(case)]
+
+    def progress(self) -> tuple[int, int]:
+        """How many cases are done, and how many there are."""
+        return sum(one.state == DONE for one in self.entries()), len(self.cases)
+
+    def number(self, case: int | str) -> int:
+        """The place of a case in the list, by its number, key or name.
+
+        Raises:
+            UserError: There is none, or several have that name.
+        """
+        if isinstance(case, int):
+            if not 0 <= case < len(self.cases):
+                raise UserError(f"There is no case {case}; expected 0 to {len(self.cases) - 1}.")
+            return case
+        if case in self._numbers:
+            return self._numbers[case]
+        named = [number for number, one in enumerate(self.cases) if one.name == case]
+        if len(named) != 1:
+            raise UserError(f"{len(named)} cases are called {case!r:.80}; give its number, from 0.")
+        return named[0]
+
+    def labels_of(self, case: int | str) -> LabelSet | None:
+        """The label set of a case; None without one."""
+        found = self.cases[self.number(case)]
+        return self._sets[found.label_set] if found.label_set else self.labels
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def open(self, case: int | str, model: Engine, *, take_over: bool = False, base: str | None = None) -> Session:
+        """A session on a case, in the annotator's own record; closing it lets others have the case.
+
+        Args:
+            case: Its number, key or name.
+            model: The model that answers.
+            take_over: Take the case from whoever has it open, whose work stays in their own record.
+            base: Whose work to begin with: to go on from it in a record of one's own, or to review it.
+
+        Raises:
+            RecordInUse: Somebody else has it open.
+            UserError: It cannot be read, or there is nothing to review, or no such work to begin with.
+        """
+        found = self.cases[self.number(case)]
+        made(self.folder)
+        lease = Lease(
+            self.state, self._leased(found), self.who, take_over=take_over, on_lost=partial(self._lost, found.key)
+        )
+        try:
+            if found.path.endswith(".json"):
+                session = open_record(Path(found.path), model, take_over=take_over, anonymous=self.anonymous)
+                opened = self._opened(found, session, lease)
+            else:
+                volume = self._ahead.take(found.key) or self.read(found.key)
+                how = self._to_review if self.reviewing else self._to_work
+                session, opened = how(found, volume, model, lease, take_over, base)
+        except BaseException:
+            lease.release()
+            raise
+        with self._lock:
+            self._open[found.key] = opened
+        session.on_close = partial(self._closed, found.key, lease)
+        weakref.finalize(session, lease.release)
+        if not self.reviewing:
+            session.observe(partial(self._changed, found.key))
+        return session
+
+    def read(self, case: int | str) -> Volume:
+        """The volume of a case."""
+        found = self.cases[self.number(case)]
+        path = Path(found.path)
+        return Volume.read(path, series=found.series if path.is_dir() else None)
+
+    def read_ahead(self, case: int | str) -> bool:
+        """Have the volume of a case in memory before it is opened; whether there is room for it."""
+        found = self.cases[self.number(case)]
+        if found.key in self._open or found.path.endswith(".json"):
+            return False
+        return self._ahead.prepare(
+            found.key, prod(found.size) * _BYTES if found.size else 0, partial(self.read, found.key)
+        )
+
+    def close(self) -> None:
+        """Let go of every case that is open here."""
+        self._ahead.close()
+        for opened in list(self._open.values()):
+            session = opened.session()
+            if session is not None:
+                session.close()
+            opened.lease.release()
+
+    # -- what annotators say -----------------------------------------------------------------------------------
+
+    def missing(self, case: int | str) -> list[str]:
+        """The required objects that an open case does not have yet."""
+        labels = self.labels_of(case)
+        return [] if labels is None else labels.missing(self._session(case).objects)
+
+    def mark(self, case: int | str, state: str) -> str:
+        """Say how far one's work on an open case is; returns the state that it has then.
+
+        Args:
+            case: The case.
+            state: `standing.DONE`, `NEEDS_REVIEW` or `IN_PROGRESS`. Work that a reviewer has rejected needs review
+                when it is done again.
+
+        Raises:
+            UserError: Required objects are missing, or nothing was done, or it cannot be written.
+        """
+        if self.reviewing:
+            raise UserError("A reviewer accepts or rejects; start without reviewing to work on a case.")
+        if state not in (DONE, NEEDS_REVIEW, IN_PROGRESS):
+            raise UserError(f"{state!r:.40} is no state to choose; expected done, needs review or in progress.")
+        opened, session = self._opened_here(case), self._session(case)
+        if state != IN_PROGRESS:
+            missing = self.missing(case)
+            if missing:
+                has = "has" if len(missing) == 1 else "have"
+                raise UserError(f"{opened.found.name} is not done yet: {listed(missing)} {has} no mask.")
+            if not any(item.local.count for item in session.objects):
+                raise UserError(f"{opened.found.name} is not done yet: there is no mask at all.")
+        if session.autosave is None or session.autosave_error:
+            raise UserError(
+                f"The work on {opened.found.name} is not saved: {session.autosave_error or 'it has no file.'}"
+            )
+        if not session.autosave.exists():
+            session.save(session.autosave)
+        if state == DONE and any(one.decision == REJECTED and self.who in one.of for one in self.entry(case).reviews):
+            state = NEEDS_REVIEW
+        with self._lock:
+            self._say(opened, state, session)
+        return state
+
+    def note(self, case: int | str, text: str) -> None:
+        """Write down the annotator's notes on a case, open or not."""
+        if len(text) > standing.LONGEST_TEXT:
+            raise UserError(f"The notes have {len(text)} characters; {standing.LONGEST_TEXT} are the most.")
+        with self._lock:
+            self._write(replace(self._work(self.cases[self.number(case)]), notes=text))
+
+    def ask_again(self, case: int | str, on: bool = True) -> None:
+        """Ask for a second reading of a case by somebody else, or no longer."""
+        with self._lock:
+            found = self.cases[self.number(case)]
+            self._write(replace(self._work(found), readings=2 if on else found.readings or self.readings))
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _leased(self, found: Found) -> str:
+        """What the lease is of: blinded readers each have their own, for they are not to know of each other."""
+        return f"{found.key}{self._own_lease}" if self.blind else found.key
+
+    @property
+    def _own_lease(self) -> str:
+        return f"@{people.slug(self.who)}"
+
+    def _work(self, found: Found) -> Work:
+        """The annotator's own work on a case, by its file."""
+        opened = self._open.get(found.key)
+        if opened is not None:
+            return opened.work
+        blank = Work(
+            found.key, self.who, readings=found.readings or self.readings, name="" if self.anonymous else found.name
+        )
+        kept = standing.load(self.state, blank.file)
+        return kept if isinstance(kept, Work) else blank
+
+    def _to_work(
+        self, found: Found, volume: Volume, model: Engine, lease: Lease, take_over: bool, base: str | None
+    ) -> tuple[Session, Opened]:
+        work = self._work(found)
+        contents = self._index.contents()
+        if work.record is None:  # the case was called otherwise, as below another folder
+            work = self._moved(work, volume, contents.works) or work
+        if base is not None:
+            session = self._from(base, found, volume, model, take_over)
+        else:
+            others = {one.record for works in contents.works.values() for one in works if one.annotator != self.who}
+            session = open_volume(
+                volume, model, self.folder, take_over=take_over, anonymous=self.anonymous, annotator=self.who,
+                own=work.record, taken=[name for name in others if name], unnamed=not self.blind,
+            )  # fmt: skip
+        opened = self._opened(found, session, lease, work)
+        labels = self.labels_of(found.key)
+        first = labels.labels[0] if labels else None
+        begun = session.can_undo or session.can_redo or len(session.objects) > 1 or session.current.said is not None
+        if first is not None and not begun and session.current.name == "object 1":
+            session.begin_with(first.name, first.colour)
+        if session.autosave is not None and session.autosave.exists() and work.state == NEW and session.can_undo:
+            self._say(opened, IN_PROGRESS, session)  # work of the days before, or begun from another's
+        return session, opened
+
+    def _to_review(
+        self, found: Found, volume: Volume, model: Engine, lease: Lease, take_over: bool, base: str | None
+    ) -> tuple[Session, Opened]:
+        raise NotImplementedError
+
+    def _moved(self, work: Work, volume: Volume, works: dict[str, list[Work]]) -> Work | None:
+        """The annotator's own work on the same voxels in a case that this list does not have."""
+        for key, found in works.items():
+            for one in found:
+                own = one.annotator == self.who and one.fingerprint == volume.fingerprint
+                if own and key not in self._numbers and one.record and (self.folder / one.record).is_file():
+                    moved = replace(one, case=work.case, name=work.name)
+                    self._write(moved)
+                    return moved
+        return None
+
+    def _from(self, base: str, found: Found, volume: Volume, model: Engine, take_over: bool) -> Session:
+        """A session that begins with another's work, in a record of one's own."""
+        path = self._record_of(base, found)
+        own = self.folder / record_name(volume, self.who, anonymous=self.anonymous)
+        more = {"anonymous": True} if self.anonymous else {}
+        session = Session.resume(
+            path, volume=volume, model=model, autosave=own, take_over=take_over, annotator=self.who, **more
+        )
+        session.save(own)
+        return session
+
+    def _record_of(self, who: str, found: Found) -> Path:
+        if self.blind and who != self.who:
+            raise UserError("A blinded reader does not open what others did.")
+        work = self.entry(found.key).work_of(who)
+        if work is None or work.record is None:
+            raise UserError(f"{who or 'Nobody'} has no work on {found.name}; choose another reading.")
+        return self.folder / work.record
+
+    def _opened(self, found: Found, session: Session, lease: Lease, work: Work | None = None) -> Opened:
+        known = replace(self._work(found) if work is None else work, fingerprint=session.volume.fingerprint)
+        return Opened(found, weakref.ref(session), lease, known, last_step(session))
+
+    def _opened_here(self, case: int | str) -> Opened:
+        found = self.cases[self.number(case)]
+        opened = self._open.get(found.key)
+        if opened is None or opened.session() is None:
+            raise UserError(f"{found.name} is not open; open it first.")
+        return opened
+
+    def _session(self, case: int | str) -> Session:
+        session = self._opened_here(case).session()
+        assert session is not None
+        return session
+
+    def _changed(self, key: str) -> None:
+        """The session of a case was changed: it is in progress from then on, and so it is where it was done."""
+        with self._lock:
+            opened = self._open.get(key)
+            session = None if opened is None else opened.session()
+            if opened is None or session is None or session.autosave is None:
+                return
+            same = opened.work.record == session.autosave.name
+            if (opened.work.state == IN_PROGRESS and same) or last_step(session) is opened.last:
+                return
+            try:
+                self._say(opened, IN_PROGRESS, session)
+            except UserError as error:  # the change itself has worked, and is saved
+                session.autosave_error = str(error)
+
+    def _say(self, opened: Opened, state: str, session: Session) -> None:
+        saved = None if session.autosave is None else session.autosave.name
+        work = replace(
+            opened.work, state=state, turn=opened.work.turn + (state != opened.work.state), record=saved,
+            changed=standing.now(),
+        )  # fmt: skip
+        opened.last = last_step(session)
+        self._write(work)
+
+    def _write(self, work: Work) -> None:
+        standing.write(self.state, work)
+        opened = self._open.get(work.case)
+        if opened is not None:
+            opened.work = work
+
+    def _lost(self, key: str, who: str) -> None:
+        opened = self._open.get(key)
+        if opened is not None:
+            self.on_lost(key, who)
+
+    def _closed(self, key: str, lease: Lease) -> None:
+        lease.release()
+        with self._lock:
+            opened = self._open.get(key)
+            if opened is not None and opened.lease is lease:
+                del self._open[key]
+
+
+def last_step(session: Session) -> Step | None:
+    """The last step of a session; None before the first."""
+    steps = session.steps
+    return steps[-1] if steps else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of objects in a sentence."""
+    quoted = [f"“{name}”" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -1,0 +1,200 @@
+"""What the files of a worklist say, read once: an index in SQLite that may be deleted at any time.
+
+It holds nothing that is not in the files. A file that has another size, time or inode than it had is read again. Where
+SQLite cannot work (a full disk, a network file system without locks, a damaged file), the index lives in memory.
+"""
+
+import json
+import os
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from sammed3d_nb.session import record
+from sammed3d_nb.worklist import standing
+from sammed3d_nb.worklist.listing import STATE
+from sammed3d_nb.worklist.standing import Review, Work
+
+FILE = "index.sqlite"
+REVIEWED = f".review{record.SUFFIX}"
+"""Ends the record of a reviewer's corrections, which is no annotator's work."""
+_SECONDS = re.compile(rb'"seconds": ([0-9.e-]+), "changes"')
+_Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a record says without its image.
+
+    Attributes:
+        file: Its name.
+        annotator: Whose it is; "" where it does not say.
+        fingerprint: Of its volume.
+        path: Of its volume; "" where it does not say.
+        series: Of its volume.
+        seconds: Of work.
+    """
+
+    file: str
+    annotator: str
+    fingerprint: str
+    path: str
+    series: str | None
+    seconds: float
+
+
+@dataclass
+class Contents:
+    """Everything that the files say.
+
+    Attributes:
+        works: By case.
+        reviews: By case.
+        records: By the name of their file.
+    """
+
+    works: dict[str, list[Work]] = field(default_factory=lambda: defaultdict(list))
+    reviews: dict[str, list[Review]] = field(default_factory=lambda: defaultdict(list))
+    records: dict[str, Told] = field(default_factory=dict)
+
+
+class Index:
+    """The index of one worklist.
+
+    Args:
+        folder: Where the records are; the state is in its folder `STATE`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.state = folder, folder / STATE
+        self._known: dict[str, tuple[_Signature, dict[str, Any] | None]] | None = None
+        self._lock = RLock()
+
+    def contents(self) -> Contents:
+        """What the files say now."""
+        with self._lock:
+            found = Contents()
+            known = self._remembered()
+            changed: dict[str, tuple[_Signature, dict[str, Any] | None]] = {}
+            there: set[str] = set()
+            for name, path, signature, read in self._files():
+                there.add(name)
+                before = known.get(name)
+                if before is None or before[0] != signature:
+                    before = known[name] = changed[name] = (signature, read(path))
+                _take(found, name, before[1])
+            gone = known.keys() - there
+            for name in gone:
+                del known[name]
+            if changed or gone:
+                self._keep(changed, gone)
+            return found
+
+    def _files(self) -> Iterator[tuple[str, Path, _Signature, Callable[[Path], dict[str, Any] | None]]]:
+        for folder, ends, read in (
+            (self.state, (standing.WORK, standing.REVIEW), _sidecar),
+            (self.folder, (record.SUFFIX,), _record),
+        ):
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError:  # not there yet
+                continue
+            for entry in entries:
+                if entry.name.endswith(ends):
+                    with suppress(OSError):  # it has just gone
+                        if entry.is_file(follow_symlinks=False):
+                            told = entry.stat(follow_symlinks=False)
+                            yield entry.name, Path(entry.path), (told.st_size, told.st_mtime_ns, told.st_ino), read
+
+    def _remembered(self) -> dict[str, tuple[_Signature, dict[str, Any] | None]]:
+        if self._known is None:
+            self._known = {}
+            for row in self._sql(lambda base: base.execute("SELECT * FROM files").fetchall()) or ():
+                with suppress(ValueError, TypeError, RecursionError):
+                    name, size, time, inode, fields = row
+                    self._known[str(name)] = (size, time, inode), json.loads(fields)
+        return self._known
+
+    def _keep(self, changed: dict[str, tuple[_Signature, dict[str, Any] | None]], gone: set[str]) -> None:
+        rows = [(name, *signature, json.dumps(fields)) for name, (signature, fields) in changed.items()]
+
+        def write(base: sqlite3.Connection) -> None:
+            base.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
+            base.executemany("DELETE FROM files WHERE name = ?", [(name,) for name in gone])
+
+        self._sql(write)
+
+    def _sql(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Do something in one short transaction; None where that does not work."""
+        path = self.state / FILE
+        if not self.state.is_dir():
+            return None  # nothing is written for a worklist in which nobody works
+        for attempt in range(2):
+            try:
+                with closing(sqlite3.connect(path, timeout=5)) as base, base:
+                    base.execute("PRAGMA journal_mode = DELETE")  # a write-ahead log does not work on NFS
+                    base.execute(
+                        "CREATE TABLE IF NOT EXISTS files"
+                        " (name TEXT PRIMARY KEY, size INTEGER, time INTEGER, inode INTEGER, fields TEXT)"
+                    )
+                    return job(base)
+            except sqlite3.OperationalError:  # busy, full, no locks: the files say it all
+                return None
+            except sqlite3.Error:  # damaged, or something else: begin it again
+                with suppress(OSError):
+                    path.unlink()
+                if attempt:
+                    return None
+        return None
+
+
+def _take(found: Contents, name: str, fields: dict[str, Any] | None) -> None:
+    """Add what a file says; what the index says of it is not believed more than the file itself would be."""
+    if fields is None:
+        return
+    try:
+        if name.endswith(record.SUFFIX):
+            found.records[name] = Told(**fields)
+            return
+        told = standing.parsed(name, json.dumps(fields).encode())
+    except (TypeError, ValueError):
+        return
+    if isinstance(told, Work):
+        found.works[told.case].append(told)
+    elif isinstance(told, Review):
+        found.reviews[told.case].append(told)
+
+
+def _sidecar(path: Path) -> dict[str, Any] | None:
+    told = standing.load(path.parent, path.name)
+    return None if told is None else asdict(told)
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """What the first line of a record says, and its seconds; masks and prompts are not looked at."""
+    try:
+        with path.open("rb") as file:
+            head = file.readline(record.LARGEST_HEAD)
+            fields = json.loads(head.rstrip().removesuffix(b', "steps": [') + b"}") if b'"steps": [' in head else None
+            if fields is None:  # version 1 is one line or many, and small
+                fields = record.load(path)
+            seconds = sum(float(found) for line in file for found in _SECONDS.findall(line))
+        made_on = fields["volume"]
+        return asdict(
+            Told(
+                path.name,
+                str(fields.get("annotator") or ""),
+                str(made_on.get("fingerprint") or ""),
+                str(made_on.get("path") or ""),
+                made_on.get("series"),
+                seconds,
+            )
+        )
+    except (OSError, *record.DAMAGE):
+        return None
