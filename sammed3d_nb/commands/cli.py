@@ -180,7 +180,10 @@ def _add_worklist(command: argparse.ArgumentParser) -> None:
     command.add_argument("--labels", type=Path, metavar="FILE", help="label set (YAML): the objects that a case has")
     command.add_argument("--annotator", metavar="NAME", help="who works (default: as JupyterHub or the login says)")
     command.add_argument(
-        "--readings", type=partial(number, "readings", 1), metavar="N", help="annotators that read each case (default 1)"
+        "--readings",
+        type=partial(number, "readings", 1),
+        metavar="N",
+        help="annotators that read each case (default 1)",
     )
     command.add_argument("--blind", action="store_true", help="show and open nobody else's work")
     command.add_argument("--review", action="store_true", help="look at others' work: accept, correct or reject it")

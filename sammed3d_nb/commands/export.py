@@ -37,7 +37,8 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the objects of saved sessions: by suffix as label maps, .seg.nrrd, DICOM SEG or surfaces; no model runs.
 
-    Of a worklist's folder the cases that are done are written: the accepted reading, or its correction. A session that cannot be exported is named and does not stop the others (exit status 1).
+    Of a worklist's folder the cases that are done are written: the accepted reading, or its correction. A session that
+    cannot be exported is named and does not stop the others (exit status 1).
     """
     from sammed3d_nb.session import record
     from sammed3d_nb.session.export import SUFFIXES

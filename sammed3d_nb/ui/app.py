@@ -13,6 +13,8 @@ from sammed3d_nb.models.memory import give_back
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.case_list import CaseList, first_of
+from sammed3d_nb.ui.case_panel import CasePanel
 from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.chain_panel import ChainPanel
 from sammed3d_nb.ui.closing import close_tree
@@ -34,9 +36,12 @@ from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.survey import Survey
+from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.under_cursor import UnderCursor
-from sammed3d_nb.ui.worklist import RENDERER, Case
+from sammed3d_nb.ui.worklist import RENDERER, Case, cases_of_worklist
 from sammed3d_nb.worklist.records import open_volume
+from sammed3d_nb.worklist.worklist import Worklist
 
 
 class App:
@@ -48,6 +53,8 @@ class App:
         volume: The volume to segment; None to open one later with `open`.
         model: The model that answers, or what `load_model` takes, to load it when it is first needed.
         cases: Cases that the user may choose from.
+        worklist: Many cases, with their states and the people who work on them; instead of `cases`. They save
+            themselves in its folder.
         models: Folder with more models to choose from.
         output: Folder for saved sessions and exported masks; the working directory by default.
         autosave: Save the cases to `output` after every change, and resume them when they are opened.
@@ -66,6 +73,7 @@ class App:
         model: Engine | str | None = None,
         *,
         cases: Sequence[Case] = (),
+        worklist: Worklist | None = None,
         models: str | Path | None = None,
         output: str | Path | None = None,
         autosave: bool = False,
@@ -73,6 +81,10 @@ class App:
         anonymous: bool = False,
         renderer: str | None = None,
     ) -> None:
+        if worklist is not None:
+            if volume is not None or cases:
+                raise UserError("A worklist has its own cases; give it alone, or the volume, or cases.")
+            cases, output = cases_of_worklist(worklist), output or worklist.folder
         self.output = Path.cwd() if output is None else Path(output)
         if volume is not None:
             given: Volume = volume
@@ -90,20 +102,22 @@ class App:
         self.chain = ChainPanel()
         self.growth = Growth(stage)
         self.models = Models(stage, model, models)
-        self.cases = Cases(stage, self.models, cases, self.output if autosave else None)
+        self.cases = Cases(stage, self.models, cases, self.output if autosave or worklist is not None else None)
         self.objects = ObjectsPanel(stage)
+        of_worklist, self.worklist = self._of_worklist(worklist), worklist
         self.display = DisplayPanel(stage, self.views, beside=[self.growth.button])
         self.prompts = Prompts(stage, self.views, self.chain, self.page)
         self.history = HistoryTool(stage)
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage, self.views)
         self.jump = Jump(stage, self.views, self.page)
-        self.help = Help(stage, self.jump.close)
+        self.help = Help(stage, self.jump.close, *(one.close for one in of_worklist if isinstance(one, CaseList)))
         self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
             Navigation(self.views),
             self.cases,
             self.models,
+            *of_worklist,
             self.objects,
             self.display,
             self.prompts,
@@ -129,6 +143,23 @@ class App:
         if volume is not None:
             self.cases.open_now(0)
         stage.refresh()
+
+    def _of_worklist(self, worklist: Worklist | None) -> tuple[Tool, ...]:
+        """The tools for a worklist; none without one."""
+        if worklist is None:
+            return ()
+        survey = Survey(worklist)
+        self.list = CaseList(self.stage, self.cases, worklist, survey)
+        self.case = CasePanel(self.stage, self.cases, worklist, survey, self.views)
+        self.objects.add, self.objects.is_fixed = self.case.add_object, self.case.is_label
+        survey.soon()
+        return self.list, self.case
+
+    def open_first(self) -> "Future[None]":
+        """Open the case of the worklist to begin with: what comes back first, then what was begun, then a new one."""
+        if self.worklist is None:
+            return self.open(0)
+        return self.open(first_of(self.worklist, self.worklist.entries()))
 
     @property
     def session(self) -> Session | None:

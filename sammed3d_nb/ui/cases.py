@@ -1,11 +1,12 @@
 """The cases: the menu of them, opening one, and keeping the work on those that were left."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from sammed3d_nb.errors import RecordInUse
+from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import Menu, button
 from sammed3d_nb.ui.models import Models
@@ -13,6 +14,7 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.worklist import Case
 
+_MOST_LISTED = 40  # in the menu; the worklist has them all
 _NOT_SAVED = "This case is not saved by itself: press Ctrl+S."
 
 
@@ -31,6 +33,7 @@ class Cases(Tool):
     def __init__(self, stage: Stage, models: Models, cases: Sequence[Case], autosaves: Path | None) -> None:
         self._stage, self._models, self._autosaves = stage, models, autosaves
         self._cases = list(cases)
+        self._told = _told(self._cases)
         self.shown: int | None = None
         self._wanted: int | None = None  # asked for last
         self._session_shown: Session | None = None
@@ -68,6 +71,23 @@ class Cases(Tool):
 
         return self._stage.run(f"Opening {name}", job)
 
+    def replace(self, case: int, opened: Callable[[Engine], Session]) -> "Future[None]":
+        """Begin the case on the screen again, in the background; the session that is there stays until it has worked.
+
+        Args:
+            case: Its number.
+            opened: Opens it, from a model.
+        """
+
+        def job() -> None:
+            before = self._session_shown
+            session = opened(self._models.load())
+            self._show(session, case)
+            if before is not None:
+                before.close()
+
+        return self._stage.run(f"Opening {self._cases[case].name}", job)
+
     def open_now(self, case: int) -> None:
         """Open a case and wait for it; one that another session has open is told and not shown."""
         try:
@@ -79,10 +99,14 @@ class Cases(Tool):
 
     def refresh(self, session: Session | None) -> None:
         """Show the list, and which case is on the screen."""
-        count = Counter(case.name for case in self._cases)
-        names = [c.name if count[c.name] == 1 else f"{c.name} ({n})" for n, c in enumerate(self._cases, start=1)]
-        told = [" · ".join(filter(None, (name, c.details))) for name, c in zip(names, self._cases, strict=True)]
-        self.menu.fill([(text, number) for number, text in enumerate(told)], self.shown)
+        self.menu.fill(
+            [
+                (text, number)
+                for number, text in enumerate(self._told)
+                if len(self._told) <= _MOST_LISTED or number == self.shown
+            ],
+            self.shown,
+        )
         self.taking.layout.display = "none" if self._in_use is None else ""
 
     def release(self) -> None:
@@ -136,6 +160,13 @@ class Cases(Tool):
     def _take_over(self) -> None:
         if self._in_use is not None:
             self.open(self._in_use, take_over=True)
+
+
+def _told(cases: Sequence[Case]) -> list[str]:
+    """What the menu says of each case."""
+    count = Counter(case.name for case in cases)
+    names = [c.name if count[c.name] == 1 else f"{c.name} ({n})" for n, c in enumerate(cases, start=1)]
+    return [" · ".join(filter(None, (name, c.details))) for name, c in zip(names, cases, strict=True)]
 
 
 def _is_unsaved(session: Session) -> bool:

@@ -30,5 +30,8 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
         app.open(0)
         app.report(error)
     else:
-        app.open(number)
+        if worklist is not None and "case=" not in environ.get("QUERY_STRING", ""):
+            app.open_first()
+        else:
+            app.open(number)
     return app

@@ -63,6 +63,7 @@ function makeRow(key, ask) {
     if (before.name !== item.name || before.current !== item.current) {
       row.classList.toggle("snb-current", item.current);
       title.tabIndex = item.current ? 0 : -1;
+      title.readOnly = Boolean(item.fixed); // a label set says what it is called
       pick.title = item.current ? `${item.name} takes the clicks` : `Click for ${item.name}`;
       pick.setAttribute("aria-label", pick.title);
       pick.setAttribute("aria-pressed", String(item.current));

@@ -1,5 +1,6 @@
 """The list of objects: colour, name, volume, visible, locked, shared; one of them is current and takes the clicks."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class ObjectList(AnyWidget):
 
     Attributes:
         rows: For each object its ``key``, ``name``, ``colour`` (#rrggbb), ``amount`` (a text), and whether it is
-            ``visible``, ``locked``, ``shares`` and ``current``.
+            ``visible``, ``locked``, ``shares`` and ``current``, and its name ``fixed``.
     """
 
     _esm = (Path(__file__).parent / "objects.js").read_text(encoding="utf-8")
@@ -31,6 +32,10 @@ class ObjectsPanel(Tool):
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self.add: Callable[[Session], Any] = lambda session: session.new_object()
+        """Adds an object, where a label set says which."""
+        self.is_fixed: Callable[[str], bool] = lambda name: False
+        """Whether a name is not to be changed."""
         new = widgets.Button(description="+ New", tooltip="New object (N)", layout=widgets.Layout(width="auto"))
         new.on_click(lambda _: stage.guarded(stage.act)("new_object"))
         head = widgets.HBox([widgets.HTML("<h3>Objects</h3>"), new])
@@ -42,7 +47,7 @@ class ObjectsPanel(Tool):
         panel.add_class("snb-objects-panel")
         self.side = (panel,)
         self.actions = {
-            "new_object": lambda: stage.change("Adding an object", lambda s: s.new_object()),
+            "new_object": lambda: stage.change("Adding an object", self.add),
             "next_object": lambda: stage.change("Selecting", _select_next),
         }
 
@@ -59,6 +64,7 @@ class ObjectsPanel(Tool):
                     "locked": item.locked,
                     "shares": item.overlaps,
                     "current": item.key == session.current.key,
+                    "fixed": self.is_fixed(item.name),
                 }
                 for item in session.objects
             ]

@@ -1,6 +1,5 @@
 """Opening the cases of a worklist and working on them: each annotator in a record of their own."""
 
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,19 +7,18 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.session.steps import Step
-from sammed3d_nb.worklist import people, standing
+from sammed3d_nb.worklist import standing
 from sammed3d_nb.worklist.ahead import Ahead
-from sammed3d_nb.worklist.entries import Entry, entries_of
-from sammed3d_nb.worklist.index import Index
-from sammed3d_nb.worklist.labels import LabelSet, read_labels
-from sammed3d_nb.worklist.lease import Lease, leases
-from sammed3d_nb.worklist.listing import STATE, Found, found_in, keyed
+from sammed3d_nb.worklist.catalogue import Catalogue
+from sammed3d_nb.worklist.lease import Lease
+from sammed3d_nb.worklist.listing import Found
 from sammed3d_nb.worklist.records import made, open_record, open_volume, record_name
 from sammed3d_nb.worklist.standing import DONE, IN_PROGRESS, NEEDS_REVIEW, NEW, REJECTED, Work
 
@@ -40,89 +38,16 @@ class Opened:
     turns: dict[str, int] = field(default_factory=dict)  # of the works that a reviewer saw
 
 
-class Desk:
+class Desk(Catalogue):
     """Everything of a `worklist.Worklist` but reviewing; see there."""
 
-    def __init__(
-        self,
-        *paths: str | Path,
-        output: str | Path | None = None,
-        annotator: str | None = None,
-        labels: LabelSet | str | Path | None = None,
-        readings: int = 1,
-        blind: bool = False,
-        review: bool = False,
-        anonymous: bool = False,
-        cases: Sequence[Found] | None = None,
-    ) -> None:
-        if blind and review:
-            raise UserError("A reviewer sees what others did, and a blinded reader does not; choose one of both.")
-        if readings < 1:
-            raise UserError(f"{readings} readings of a case were asked for; expected 1 or more.")
-        absolute = [os.path.abspath(os.path.expanduser(path)) for path in paths]  # noqa: PTH100, PTH111  links stay
-        for path in absolute:
-            if not os.path.lexists(path):
-                raise UserError(f"{path} does not exist; check the path.")
-        self.cases: tuple[Found, ...] = tuple(found_in(absolute) if cases is None else keyed(cases))
-        self.folder = Path.cwd() if output is None else Path(output).absolute()
-        self.who = people.annotator(annotator)
-        self.blind, self.reviewing, self.anonymous, self.readings = blind, review, anonymous, readings
-        self.labels = labels if labels is None or isinstance(labels, LabelSet) else read_labels(labels)
-        self._sets = {file: read_labels(file) for file in {one.label_set for one in self.cases} if file}
+    def __init__(self, *paths: str | Path, **options: Any) -> None:
+        super().__init__(*paths, **options)
         self.on_lost: Callable[[str, str], None] = lambda key, who: None
         """Called, from a thread, with a case's key and who has taken it over."""
-        self._index = Index(self.folder)
         self._ahead = Ahead()
-        self._numbers = {one.key: number for number, one in enumerate(self.cases)}
         self._open: dict[str, Opened] = {}
         self._lock = RLock()
-
-    # -- what there is -----------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> Path:
-        """The folder of the state, beside the records."""
-        return self.folder / STATE
-
-    def entries(self) -> list[Entry]:
-        """All cases as they are now."""
-        told = leases(self.state)
-        held = {case.split("@")[0]: told[case] for case in sorted(told, key=lambda case: "@" not in case)}
-        if self.blind:
-            held = {case.split("@")[0]: told[case] for case in told if case.endswith(self._own_lease)}
-        return entries_of(
-            self.cases, self._index.contents(), held, who=self.who, blind=self.blind, readings=self.readings
-        )
-
-    def entry(self, case: int | str) -> Entry:
-        """One case as it is now."""
-        return self.entries()[self.number(case)]
-
-    def progress(self) -> tuple[int, int]:
-        """How many cases are done, and how many there are."""
-        return sum(one.state == DONE for one in self.entries()), len(self.cases)
-
-    def number(self, case: int | str) -> int:
-        """The place of a case in the list, by its number, key or name.
-
-        Raises:
-            UserError: There is none, or several have that name.
-        """
-        if isinstance(case, int):
-            if not 0 <= case < len(self.cases):
-                raise UserError(f"There is no case {case}; expected 0 to {len(self.cases) - 1}.")
-            return case
-        if case in self._numbers:
-            return self._numbers[case]
-        named = [number for number, one in enumerate(self.cases) if one.name == case]
-        if len(named) != 1:
-            raise UserError(f"{len(named)} cases are called {case!r:.80}; give its number, from 0.")
-        return named[0]
-
-    def labels_of(self, case: int | str) -> LabelSet | None:
-        """The label set of a case; None without one."""
-        found = self.cases[self.number(case)]
-        return self._sets[found.label_set] if found.label_set else self.labels
 
     # -- opening -----------------------------------------------------------------------------------------------
 
@@ -163,12 +88,6 @@ class Desk:
             session.observe(partial(self._changed, found.key))
         return session
 
-    def read(self, case: int | str) -> Volume:
-        """The volume of a case."""
-        found = self.cases[self.number(case)]
-        path = Path(found.path)
-        return Volume.read(path, series=found.series if path.is_dir() else None)
-
     def read_ahead(self, case: int | str) -> bool:
         """Have the volume of a case in memory before it is opened; whether there is room for it."""
         found = self.cases[self.number(case)]
@@ -177,6 +96,22 @@ class Desk:
         return self._ahead.prepare(
             found.key, prod(found.size) * _BYTES if found.size else 0, partial(self.read, found.key)
         )
+
+    def work(self, case: int | str) -> Work:
+        """The annotator's own work on a case."""
+        return self._work(self.cases[self.number(case)])
+
+    def lease_again(self, case: int | str) -> None:
+        """Take an open case back from whoever has taken it over."""
+        opened = self._opened_here(case)
+        opened.lease.release()
+        found = opened.found
+        opened.lease = Lease(
+            self.state, self._leased(found), self.who, take_over=True, on_lost=partial(self._lost, found.key)
+        )
+        session = self._session(case)
+        session.on_close = partial(self._closed, found.key, opened.lease)
+        weakref.finalize(session, opened.lease.release)
 
     def close(self) -> None:
         """Let go of every case that is open here."""
@@ -247,10 +182,6 @@ class Desk:
     def _leased(self, found: Found) -> str:
         """What the lease is of: blinded readers each have their own, for they are not to know of each other."""
         return f"{found.key}{self._own_lease}" if self.blind else found.key
-
-    @property
-    def _own_lease(self) -> str:
-        return f"@{people.slug(self.who)}"
 
     def _work(self, found: Found) -> Work:
         """The annotator's own work on a case, by its file."""

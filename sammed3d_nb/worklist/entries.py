@@ -8,7 +8,9 @@ from sammed3d_nb.worklist.index import REVIEWED, Contents, Told
 from sammed3d_nb.worklist.lease import Held
 from sammed3d_nb.worklist.listing import Found
 from sammed3d_nb.worklist.standing import (
+    DONE,
     IN_PROGRESS,
+    NEEDS_REVIEW,
     NEW,
     REJECTED,
     Review,
@@ -32,7 +34,7 @@ class Entry:
         held: Who has it open; None if nobody does, or that must not be seen.
         seconds: Of work, by the records.
         readings: How many annotators are to read it.
-        asked: Whether somebody asks for a reading of it that is not there yet.
+        asked: Whether it has been read, and somebody asks for another reading, which the annotator can give.
     """
 
     number: int
@@ -118,7 +120,8 @@ def entries_of(
         reviews = tuple(contents.reviews.get(found.key, ()))
         wanted = max([found.readings or readings, *(work.readings for work in works)])
         begun = [work for work in works if work.state != NEW]
-        asked = 0 < len(begun) < wanted and all(work.annotator != who for work in begun)
+        read = any(work.state in (DONE, NEEDS_REVIEW) for work in begun)
+        asked = read and len(begun) < wanted and all(work.annotator != who for work in begun)
         open_by = held.get(found.key)
         if blind:
             works = [work for work in works if work.annotator == who]

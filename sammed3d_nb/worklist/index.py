@@ -86,9 +86,9 @@ class Index:
             for name, path, signature, read in self._files():
                 there.add(name)
                 before = known.get(name)
-                if before is None or before[0] != signature:
+                if before is None or before[0] != signature or not _taken(found, name, before[1]):
                     before = known[name] = changed[name] = (signature, read(path))
-                _take(found, name, before[1])
+                    _taken(found, name, before[1])
             gone = known.keys() - there
             for name in gone:
                 del known[name]
@@ -154,21 +154,27 @@ class Index:
         return None
 
 
-def _take(found: Contents, name: str, fields: dict[str, Any] | None) -> None:
-    """Add what a file says; what the index says of it is not believed more than the file itself would be."""
+def _taken(found: Contents, name: str, fields: dict[str, Any] | None) -> bool:
+    """Add what a file says; False where the index does not hold what a file can say."""
     if fields is None:
-        return
+        return True  # it is damaged: it has been looked at
     try:
         if name.endswith(record.SUFFIX):
-            found.records[name] = Told(**fields)
-            return
+            found.records[name] = _told(fields)
+            return True
         told = standing.parsed(name, json.dumps(fields).encode())
-    except (TypeError, ValueError):
-        return
+    except (TypeError, ValueError, KeyError):
+        return False
     if isinstance(told, Work):
         found.works[told.case].append(told)
     elif isinstance(told, Review):
         found.reviews[told.case].append(told)
+    return told is not None
+
+
+def _told(fields: dict[str, Any]) -> Told:
+    text = {name: str(fields[name]) for name in ("file", "annotator", "fingerprint", "path")}
+    return Told(**text, series=fields["series"], seconds=float(fields["seconds"]))
 
 
 def _sidecar(path: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from sammed3d_nb.errors import RecordInUse, UserError
 from sammed3d_nb.session.lock import Holder, read, readable_age
 
 SUFFIX = ".lease"
-BEAT = 20.0
+BEAT = 5.0
 """Seconds between two signs of life."""
 
 
@@ -43,7 +43,7 @@ class Held:
         """Who and for how long, for people."""
         told = f"{self.holder.user} for {readable_age(time.time() - self.since)}"
         silent = time.time() - self.seen
-        return told if silent < 4 * BEAT else f"{told}, silent for {readable_age(silent)}"
+        return told if silent < 12 * BEAT else f"{told}, silent for {readable_age(silent)}"
 
 
 class Lease:

@@ -14,7 +14,6 @@ from sammed3d_nb.imaging.volume import Volume
 SIDE = 96  # pixels
 FOLDER = "thumbnails"
 _WAITING = 60  # of those asked for last; the others are asked for again when they are seen
-_MOST_BYTES = 2**30
 _CT = (-160.0, 240.0)  # HU, soft tissue
 
 
@@ -24,10 +23,10 @@ class Thumbnails:
     Args:
         folder: Where they are kept.
         read: Reads a case's volume, by its key.
-        on_made: Called, from a thread, with a case's key and its picture, empty where there can be none.
+        on_made: Called, from a thread, with a case's key, its picture (empty where there can be none) and modality.
     """
 
-    def __init__(self, folder: Path, read: Callable[[str], Volume], on_made: Callable[[str, bytes], None]) -> None:
+    def __init__(self, folder: Path, read: Callable[[str], Volume], on_made: Callable[[str, bytes, str], None]) -> None:
         self._folder, self._read, self._on_made = folder / FOLDER, read, on_made
         self._wanted: list[str] = []
         self._bare: set[str] = set()  # those of which there can be none
@@ -84,7 +83,7 @@ class Thumbnails:
                     data = b""
                     self._bare.add(key)
             if not self._ended:
-                self._on_made(key, data)
+                self._on_made(key, data, modality_of(data))
 
     def _keep(self, key: str, data: bytes) -> None:
         with suppress(OSError):  # it can be made again
@@ -93,7 +92,10 @@ class Thumbnails:
 
 
 def picture(volume: Volume) -> bytes:
-    """The middle axial slice as a JPEG of at most `SIDE` × `SIDE` pixels; the patient's right is on its left."""
+    """The middle axial slice as a JPEG of at most `SIDE` × `SIDE` pixels, the patient's right on its left.
+
+    Its comment is the modality.
+    """
     from PIL import Image
 
     cosines = np.abs(volume.direction)  # rows: LPS; columns: i, j, k
@@ -116,5 +118,18 @@ def picture(volume: Volume) -> bytes:
     scale = SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     out = io.BytesIO()
-    Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BOX).save(out, "JPEG", quality=80)
+    Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BOX).save(
+        out, "JPEG", quality=80, comment=volume.modality.encode()
+    )
     return out.getvalue()
+
+
+def modality_of(data: bytes) -> str:
+    """What a picture's file says of the modality, which takes a look at the voxels; "" where nobody knows."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        told = Image.open(io.BytesIO(data)).info.get("comment", b"")
+    except (UnidentifiedImageError, OSError, ValueError):
+        return ""
+    return told.decode("ascii", "ignore")[:16] if isinstance(told, bytes) else ""

@@ -1,4 +1,4 @@
-"""Annotators on the same cases: records of their own, states, second readings, reviews; nothing of anybody's is lost."""
+"""Annotators on the same cases: records of their own, states, second readings, reviews; nobody's work is lost."""
 
 import json
 import shutil
@@ -268,7 +268,7 @@ def test_what_changed_since_it_was_opened_is_not_accepted_unseen(data: Path, mod
     session = carla.open(0, model)
     again = anna.open(0, model, take_over=True)
     again.click(OTHER)
-    with pytest.raises(UserError, match="anna has worked on case1 since|still working"):
+    with pytest.raises(UserError, match=r"anna has worked on case1 since|still working"):
         carla.accept(0)
     anna.mark(0, standing.DONE)
     with pytest.raises(UserError, match="anna has worked on case1 since"):
@@ -429,8 +429,7 @@ def test_a_kill_at_any_moment_of_a_review_loses_nothing(data: Path, model) -> No
             said = int(process.stdout.readline())
         time.sleep(seconds)
         process.kill()
-        rest = process.stdout.read().split()
-        process.wait()
+        rest = process.communicate()[0].split()
         said = max([said, *map(int, rest)])
         carla = of(data, "carla", review=True)
         entry = carla.entry(0)

@@ -1,0 +1,218 @@
+"""Several people at one worklist, each in a browser of their own: leases, two readings, a review, all on the screen."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from screen import Geometry, Screen
+
+from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
+from sammed3d_nb.session import record
+from sammed3d_nb.ui.worklist import WORKLIST
+
+LABELS = """
+name: Abdomen
+guideline: Contour what belongs to the organ, without fat.
+labels:
+  - {name: liver, colour: "#e69f00", snomed: 10200004, guideline: Up to the dome.}
+  - {name: spleen, colour: "#009e73", required: false}
+"""
+HEAT = (224, 24, 45)  # more than 5 mm apart
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three patients."""
+    folder = tmp_path_factory.mktemp("worklist")
+    image = open_sample("phantom").image
+    for number in range(3):
+        path = folder / "data" / f"patient{number}" / "ct.nii.gz"
+        path.parent.mkdir(parents=True)
+        shifted = SimpleITK.Cast(image + number, SimpleITK.sitkInt16)
+        SimpleITK.WriteImage(shifted, str(path))
+    (folder / "labels.yaml").write_text(LABELS)
+    return folder
+
+
+@pytest.fixture
+def person(folder: Path, chromium, serve, monkeypatch) -> Iterator[Callable[..., Screen]]:
+    """Somebody at a browser of their own: person(name, review=…) → the page."""
+    contexts = []
+
+    def begin(who: str, **settings: object) -> Screen:
+        told = {"annotator": who, "labels": str(folder / "labels.yaml"), "readings": 2, **settings}
+        monkeypatch.setenv(WORKLIST, json.dumps(told))
+        output = folder / "output"
+        output.mkdir(exist_ok=True)
+        server = serve(folder / "data", folder=output)
+        server.log.rename(output / f"{who}.log")
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        contexts.append(context)
+        screen = Screen(context.new_page())
+        screen.page.goto(server.page())
+        return screen
+
+    yield begin
+    for context in contexts:
+        context.close()
+
+
+def state(screen: Screen, wanted: str) -> None:
+    """Until the panel shows a state of the case."""
+    screen.page.wait_for_function(
+        "w => document.querySelector('.snb-case-head .snb-state')?.textContent === w", arg=wanted
+    )
+
+
+def row(screen: Screen, number: int) -> str:
+    """What the worklist says of a case, read off its row; the list is open."""
+    screen.page.wait_for_selector(f"#snb-case-{number}")
+    assert screen.seen(f"#snb-case-{number}") > 0.9
+    return screen.page.inner_text(f"#snb-case-{number}")
+
+
+def wait_for_row(screen: Screen, number: int, wanted: str) -> None:
+    screen.page.wait_for_function(
+        "([n, w]) => document.querySelector(`#snb-case-${n}`)?.innerText.includes(w)", arg=[number, wanted]
+    )
+
+
+def coloured(screen: Screen, view: str, colour: tuple[int, int, int]) -> int:
+    """How many pixels of a view have about the hue of a colour."""
+    pixels = screen.settled_pixels(view)[..., :3].astype(float)
+    strong = pixels.max(axis=2) - pixels.min(axis=2) > 30
+    hue = pixels - pixels.mean(axis=2, keepdims=True)
+    wanted = np.array(colour) - np.mean(colour)
+    cosine = (hue @ wanted) / np.maximum(np.linalg.norm(hue, axis=2) * np.linalg.norm(wanted), 1e-6)
+    return int((strong & (cosine > 0.97)).sum())
+
+
+def picture(screen: Screen, name: str) -> None:
+    """For people who want to look: pages as they were, in the folder that SAMMED3D_PICTURES names."""
+    if "SAMMED3D_PICTURES" in os.environ:
+        screen.page.screenshot(path=str(Path(os.environ["SAMMED3D_PICTURES"]) / f"worklist-{name}.png"))
+
+
+def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> None:
+    geometry = Geometry(open_sample("phantom").image)
+    liver, spleen = phantom_clicks()["liver"], phantom_clicks()["spleen"]
+
+    anna = person("anna")
+    anna.wait_for_status("patient0: .* Click on an organ")
+    assert anna.page.inner_text(".snb-case-panel .snb-progress-text") == "0 of 3 done"
+    assert anna.page.inner_text(".snb-guideline") == "Up to the dome."
+    assert anna.page.input_value(".snb-current .snb-title") == "liver", "offered, not typed"
+    anna.page.keyboard.press("Shift+D")
+    anna.wait_for_status("patient0 is not done yet: “liver” has no mask")
+    anna.look_at(geometry, liver)
+    anna.click("axial", *anna.place(geometry, "axial", liver))
+    state(anna, "in progress")
+    assert coloured(anna, "axial", (230, 159, 0)) > 500, "in the colour of the label"
+    anna.page.wait_for_selector(".snb-label.snb-label-done:has-text('liver')")
+
+    berta = person("berta")
+    berta.wait_for_status("patient1: .* Click on an organ")  # the first that nobody has
+    berta.page.keyboard.press("k")
+    wait_for_row(berta, 0, "open: anna for")
+    assert "in progress" in row(berta, 0)
+    berta.page.wait_for_function("document.querySelector('#snb-case-0 img')?.naturalWidth > 40")
+    picture(berta, "list")
+    berta.page.fill(".snb-cases-search", "patient0")
+    berta.page.wait_for_selector("#snb-case-1", state="detached")
+    berta.page.keyboard.press("Enter")
+    berta.wait_for_status("anna for .* has this case open")
+    assert berta.page.inner_text(".snb-case-name") == "patient1", "that one stays on the screen"
+    berta.page.click("button.snb-take_over")
+    berta.wait_for_status("patient0: .* Click on an organ")
+    anna.page.wait_for_selector(".snb-case-banner:has-text('berta has taken over this case')")
+    assert anna.seen(".snb-case-banner") > 0.9
+    picture(anna, "taken over")
+
+    berta.look_at(geometry, spleen)
+    berta.click("axial", *berta.place(geometry, "axial", spleen))  # she takes the spleen for the liver
+    berta.page.keyboard.press("Shift+D")
+    berta.wait_for_status("patient0: done. 0 of 3 cases are done")
+    berta.page.keyboard.press("Shift+N")
+    berta.wait_for_status("last case of the list as it is shown")  # for she has searched
+    berta.page.keyboard.press("k")
+    berta.page.fill(".snb-cases-search", "")
+    berta.page.keyboard.press("Escape")
+    berta.page.wait_for_selector(".snb-cases-over", state="hidden")
+    berta.page.keyboard.press("Shift+N")
+    berta.wait_for_status("patient1: .* Click on an organ")
+    anna.page.keyboard.press("Shift+D")
+    anna.wait_for_status("patient0: done.")
+    records = sorted((folder / "output").glob("patient0-*.sammed3d.json"))
+    assert [record.load(path)["annotator"] for path in records] == ["anna", "berta"], "each has a record of their own"
+
+    carla = person("carla", review=True)
+    carla.wait_for_status("patient0: .* resumed with 1 object")
+    state(carla, "needs review")
+    assert carla.page.locator(".snb-reading").all_inner_texts() == ["anna", "berta"]
+    carla.look_at(geometry, spleen)
+    before = coloured(carla, "axial", HEAT)
+    carla.page.click(".snb-difference")
+    carla.page.wait_for_selector(".snb-score:has-text('liver: Dice 0.000')")
+    assert coloured(carla, "axial", HEAT) > before + 200, "the spleen is no liver, and far from one"
+    picture(carla, "difference")
+    carla.page.click(".snb-reject")
+    carla.wait_for_status("write in the comment what is to be mended")
+    carla.page.fill(".snb-comment", "Which of you is right?")
+    carla.page.click(".snb-reject")
+    carla.wait_for_status("patient0: rejected")
+    state(carla, "rejected")
+    picture(carla, "rejected")
+
+    anna.page.wait_for_selector(".snb-case-banner[data-kind=rejected]:has-text('Rejected by carla: Which of you')")
+    picture(anna, "rejected to her")
+    anna.look_at(geometry, liver)
+    anna.click("axial", *(n + 12 for n in anna.place(geometry, "axial", liver)))
+    state(anna, "in progress")
+    anna.page.keyboard.press("Shift+D")
+    anna.wait_for_status("patient0: needs review")
+
+    carla.page.click(".snb-accept")
+    carla.wait_for_status("anna has worked on patient0 since it was opened here")
+    carla.page.click(".snb-reading:has-text('anna')")
+    carla.wait_for_status("patient0: .* resumed with 1 object")
+    carla.page.click(".snb-accept")
+    carla.wait_for_status("patient0: accepted")
+    state(carla, "done")
+    carla.page.wait_for_selector(".snb-case-panel .snb-progress-text:has-text('1 of 3 done')")
+    anna.page.keyboard.press("k")
+    wait_for_row(anna, 0, "done")
+    picture(anna, "done")
+    anna.page.wait_for_function("document.querySelector('.snb-cases .snb-progress-text').textContent === '1 of 3 done'")
+
+
+def test_keys_go_from_case_to_case_as_the_list_shows_them(folder: Path, person) -> None:
+    dora = person("dora")
+    dora.wait_for_status("Click on an organ|resumed")
+    dora.page.keyboard.press("k")
+    dora.page.wait_for_selector("#snb-case-2")
+    dora.page.click(".snb-cases-heading .snb-c-name")
+    dora.page.click(".snb-cases-heading .snb-c-name")  # the last name first
+    dora.page.keyboard.press("ArrowUp")
+    dora.page.keyboard.press("ArrowUp")
+    dora.page.keyboard.press("Enter")
+    dora.page.wait_for_selector(".snb-case-name:has-text('patient2')")
+    dora.page.wait_for_selector(".snb-cases-over", state="hidden")
+    dora.page.keyboard.press("Shift+N")
+    dora.page.wait_for_selector(".snb-case-name:has-text('patient1')")
+    dora.page.keyboard.press("Shift+P")
+    dora.page.wait_for_selector(".snb-case-name:has-text('patient2')")
+    dora.page.keyboard.press("Shift+P")
+    dora.wait_for_status("first case of the list as it is shown")
+    dora.page.fill(".snb-notes", "artefacts near the hip")
+    dora.page.keyboard.press("Escape")
+    dora.page.keyboard.press("k")
+    wait_for_row(dora, 2, "artefacts near the hip")
+    deadline = time.monotonic() + 20
+    while not (found := list((folder / "output").rglob("*.dora.work.json"))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert json.loads(found[0].read_text())["notes"] == "artefacts near the hip"
