@@ -8,6 +8,7 @@
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
-from chromium import find
 from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from chromium import find
 
 from sammed3d_nb import Volume, Worklist, load_model
 from sammed3d_nb.measure.benchmark import machine

@@ -291,8 +291,8 @@ class Desk(Catalogue):
             opened.work, state=state, turn=opened.work.turn + (state != opened.work.state), record=saved,
             changed=standing.now(),
         )  # fmt: skip
-        opened.last = last_step(session)
         self._write(work)
+        opened.last, opened.work = last_step(session), work  # it may not be among the open ones yet
 
     def _write(self, work: Work) -> None:
         standing.write(self.state, work)

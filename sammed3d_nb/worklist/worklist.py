@@ -116,7 +116,9 @@ class Worklist(Desk):
         works = [work for work in entry.begun if of is None or work.annotator in of]
         if not works:
             raise UserError("There is no reading of this case to reject.")
-        return self._decide(entry, REJECTED, comment, works, None, False)
+        review = self._decide(entry, REJECTED, comment, works, None, False)
+        self._opened_here(case).lease.release()  # it goes back to them
+        return review
 
     # -- inside ------------------------------------------------------------------------------------------------
 
