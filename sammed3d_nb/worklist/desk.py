@@ -277,7 +277,7 @@ class Desk(Catalogue):
             session = None if opened is None else opened.session()
             if opened is None or session is None or session.autosave is None:
                 return
-            same = opened.work.record == session.autosave.name
+            same = opened.work.record == self._kept_in(session)
             if (opened.work.state == IN_PROGRESS and same) or last_step(session) is opened.last:
                 return
             try:
@@ -285,12 +285,20 @@ class Desk(Catalogue):
             except UserError as error:  # the change itself has worked, and is saved
                 session.autosave_error = str(error)
 
+    def _kept_in(self, session: Session) -> str | None:
+        """The name of the session's record; None for one that lies elsewhere, as of a case that is a record."""
+        path = session.autosave
+        return path.name if path is not None and path.parent == self.folder else None
+
     def _say(self, opened: Opened, state: str, session: Session) -> None:
-        saved = None if session.autosave is None else session.autosave.name
+        before = opened.work
         work = replace(
-            opened.work, state=state, turn=opened.work.turn + (state != opened.work.state), record=saved,
+            before,
+            state=state,
+            turn=before.turn + (state != before.state),
+            record=self._kept_in(session),
             changed=standing.now(),
-        )  # fmt: skip
+        )
         self._write(work)
         opened.last, opened.work = last_step(session), work  # it may not be among the open ones yet
 

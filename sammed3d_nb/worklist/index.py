@@ -19,6 +19,7 @@ from typing import Any
 from sammed3d_nb.session import record
 from sammed3d_nb.worklist import standing
 from sammed3d_nb.worklist.listing import STATE
+from sammed3d_nb.worklist.shared import mode_in
 from sammed3d_nb.worklist.standing import Review, Work
 
 FILE = "index.sqlite"
@@ -137,14 +138,19 @@ class Index:
             return None  # nothing is written for a worklist in which nobody works
         for attempt in range(2):
             try:
+                if path.is_symlink():
+                    path.unlink()  # nothing that was planted is followed
+                new = not path.exists()
                 with closing(sqlite3.connect(path, timeout=5)) as base, base:
                     base.execute("PRAGMA journal_mode = DELETE")  # a write-ahead log does not work on NFS
                     base.execute(
                         "CREATE TABLE IF NOT EXISTS files"
                         " (name TEXT PRIMARY KEY, size INTEGER, time INTEGER, inode INTEGER, fields TEXT)"
                     )
+                    if new:
+                        path.chmod(mode_in(self.state))
                     return job(base)
-            except sqlite3.OperationalError:  # busy, full, no locks: the files say it all
+            except (sqlite3.OperationalError, OSError):  # busy, full, no locks: the files say it all
                 return None
             except sqlite3.Error:  # damaged, or something else: begin it again
                 with suppress(OSError):

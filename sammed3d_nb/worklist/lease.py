@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from sammed3d_nb import atomic
 from sammed3d_nb.errors import RecordInUse, UserError
 from sammed3d_nb.session.lock import Holder, read, readable_age
+from sammed3d_nb.worklist.shared import made, mode_in
 
 SUFFIX = ".lease"
 BEAT = 5.0
@@ -155,9 +156,12 @@ def leases(folder: Path) -> dict[str, Held]:
 @contextmanager
 def _guarded(folder: Path) -> Iterator[None]:
     """One process at a time looks who has a lease and takes it; a process that is killed lets go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    guard = FileLock(folder / "guard", timeout=10)
+    made(folder)
+    file = folder / "guard"
     try:
+        if file.is_symlink():
+            file.unlink()  # nothing that was planted is followed
+        guard = FileLock(file, timeout=10, mode=mode_in(folder))
         guard.acquire()
     except (OSError, NotImplementedError, Timeout):  # a file system without locks: writing is atomic all the same
         yield

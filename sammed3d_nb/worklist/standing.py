@@ -16,6 +16,7 @@ from typing import Any
 from sammed3d_nb import atomic
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.worklist.people import slug
+from sammed3d_nb.worklist.shared import made
 
 NEW, IN_PROGRESS, DONE, NEEDS_REVIEW, REJECTED = STATES = ("new", "in progress", "done", "needs review", "rejected")
 ACCEPTED = "accepted"
@@ -107,7 +108,7 @@ def write(folder: Path, told: Work | Review) -> None:
     """
     path = folder / told.file
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made(folder)
         if isinstance(told, Work) and path.exists() and parsed(path.name, _content(path)) is None:
             path.replace(path.with_name(f"{path.name}.damaged"))  # another version's, perhaps: kept
         atomic.write_bytes(path, json.dumps(asdict(told), ensure_ascii=False, indent=1).encode())

@@ -10,10 +10,12 @@ import numpy as np
 
 from sammed3d_nb import atomic
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.worklist.shared import made
 
 SIDE = 96  # pixels
 FOLDER = "thumbnails"
 _WAITING = 60  # of those asked for last; the others are asked for again when they are seen
+_LARGEST = 100_000  # bytes
 _CT = (-160.0, 240.0)  # HU, soft tissue
 
 
@@ -39,7 +41,9 @@ class Thumbnails:
         if key in self._bare:
             return b""
         with suppress(OSError):
-            return (self._folder / f"{key}.jpg").read_bytes()
+            path = self._folder / f"{key}.jpg"
+            if not path.is_symlink() and path.stat().st_size < _LARGEST:
+                return path.read_bytes()
         return None
 
     def want(self, key: str) -> None:
@@ -87,7 +91,7 @@ class Thumbnails:
 
     def _keep(self, key: str, data: bytes) -> None:
         with suppress(OSError):  # it can be made again
-            self._folder.mkdir(parents=True, exist_ok=True)
+            made(self._folder)
             atomic.write_bytes(self._folder / f"{key}.jpg", data)
 
 

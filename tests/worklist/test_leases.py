@@ -1,5 +1,7 @@
 """Leases: one at a time, freed by death, taken over explicitly, whoever contends."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -9,8 +11,11 @@ import pytest
 
 import sammed3d_nb
 from sammed3d_nb.errors import RecordInUse, UserError
-from sammed3d_nb.worklist import people
+from sammed3d_nb.worklist import people, standing
+from sammed3d_nb.worklist.index import Index
 from sammed3d_nb.worklist.lease import Lease, held, leases
+from sammed3d_nb.worklist.listing import STATE
+from sammed3d_nb.worklist.standing import Work
 
 RACE = """
 import sys, time
@@ -104,9 +109,6 @@ def test_the_same_annotator_in_one_process_has_left_the_older_session(tmp_path: 
 
 
 def test_a_lease_tells_its_age_and_silence(tmp_path: Path) -> None:
-    import json
-    import os
-
     lease = Lease(tmp_path, "case", "anna")
     fields = json.loads(lease.path.read_bytes())
     lease.path.write_text(json.dumps({**fields, "since": time.time() - 7500}))
@@ -150,3 +152,26 @@ def test_names_of_people_are_kept_apart_in_files() -> None:
     assert len({slug.lower() for slug in slugs}) == len(names)
     for slug in slugs:
         assert not set(slug) & set("./\\@: ")
+
+
+def test_nothing_that_was_planted_is_followed_and_the_group_may_write(tmp_path: Path) -> None:
+    folder, victim = tmp_path / "out", tmp_path / "victim"
+    folder.mkdir()
+    folder.chmod(0o2770)
+    state = folder / STATE
+    old = os.umask(0o077)
+    try:
+        Lease(state, "case", "anna").release()
+        standing.write(state, Work("case", "anna"))
+        Index(folder).contents()
+    finally:
+        os.umask(old)
+    assert state.stat().st_mode & 0o7777 == 0o2770
+    for name in ("guard", "index.sqlite"):
+        assert (state / name).stat().st_mode & 0o777 == 0o660, name
+        victim.write_bytes(b"")
+        (state / name).unlink()
+        (state / name).symlink_to(victim)
+        Lease(state, "case", "anna").release()
+        Index(folder).contents()
+        assert victim.read_bytes() == b""
