@@ -13,7 +13,7 @@ from sammed3d_nb.models.memory import give_back
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.case_list import CaseList, first_of
+from sammed3d_nb.ui.case_list import CaseList, NoWorklist, first_of
 from sammed3d_nb.ui.case_panel import CasePanel
 from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.catching_up import catch_up
@@ -105,7 +105,8 @@ class App:
         self.models = Models(stage, model, models)
         self.cases = Cases(stage, self.models, cases, self.output if autosave or worklist is not None else None)
         self.objects = ObjectsPanel(stage)
-        of_worklist, self.worklist = self._of_worklist(worklist), worklist
+        self.worklist = worklist
+        of_worklist = self._of_worklist(worklist) if worklist else (NoWorklist(self.cases, len(cases)),)
         self.display = DisplayPanel(stage, self.views, beside=[self.growth.button])
         self.prompts = Prompts(stage, self.views, self.chain, self.page)
         self.history = HistoryTool(stage)
@@ -146,10 +147,8 @@ class App:
             self.cases.open_now(0)
         stage.refresh()
 
-    def _of_worklist(self, worklist: Worklist | None) -> tuple[Tool, ...]:
-        """The tools for a worklist; none without one."""
-        if worklist is None:
-            return ()
+    def _of_worklist(self, worklist: Worklist) -> tuple[Tool, ...]:
+        """The tools for a worklist."""
         survey = Survey(worklist)
         self.list = CaseList(self.stage, self.cases, worklist, survey)
         self.case = CasePanel(self.stage, self.cases, worklist, survey, self.views)

@@ -158,6 +158,33 @@ class CaseList(Tool):
                 self.rows.send(told, buffers=[data])
 
 
+class NoWorklist(Tool):
+    """What the keys of a worklist do where there is none.
+
+    Args:
+        cases: Opens the cases that there are.
+        count: How many.
+    """
+
+    def __init__(self, cases: Cases, count: int) -> None:
+        self._cases, self._count = cases, count
+        self.actions = {
+            "toggle_cases": self._refuse,
+            "case_done": self._refuse,
+            "next_case": partial(self._step, 1),
+            "previous_case": partial(self._step, -1),
+        }
+
+    def _refuse(self) -> None:
+        raise UserError("There is no worklist here; start the app with several images, a folder or a .csv.")
+
+    def _step(self, by: int) -> None:
+        number = (-1 if self._cases.shown is None else self._cases.shown) + by
+        if not 0 <= number < self._count:
+            raise UserError(f"There is no {'further' if by > 0 else 'earlier'} case; this app has {self._count}.")
+        self._cases.open(number)
+
+
 def row_of(entry: Entry, who: str) -> dict[str, Any]:
     """A case as the page shows it to an annotator."""
     mine = who in entry.who or not entry.who

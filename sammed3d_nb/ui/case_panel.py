@@ -138,10 +138,7 @@ class CasePanel(Tool):
 
     def _banner(self, entry: Entry | None) -> dict[str, Any]:
         if self._lost:
-            return {
-                "banner": f"{self._lost} has taken over this case. What you do from now on stays in your own record.",
-                "lost": True,
-            }
+            return {"banner": self._loss, "lost": True}
         if entry is None:
             return {}
         who = None if self._worklist.reviewing else self._worklist.who
@@ -154,6 +151,12 @@ class CasePanel(Tool):
             return {"banner": f"{how} by {accepted.reviewer}{comment}", "banner_kind": "accepted"}
         asked = "A second reading of this case is wanted." if entry.asked and not self._worklist.reviewing else ""
         return {"banner": " ".join(filter(None, [entry.found.notes, asked]))}
+
+    @property
+    def _loss(self) -> str:
+        if self._lost == self._worklist.who:
+            return "You have taken over this case in another page. What you do here is kept in a record beside it."
+        return f"{self._lost} has taken over this case. What you do from now on stays in your own record."
 
     def _own(self, entry: Entry | None) -> dict[str, Any]:
         """What an annotator sees of their own work, which is known at once."""
@@ -301,7 +304,7 @@ class CasePanel(Tool):
             if self._stage.closed or self._cases.shown is None or self._worklist.number(key) != self._cases.shown:
                 return
             self._lost = who
-            self._stage.remark(f"{who} has taken over this case. What you do from now on stays in your own record.")
+            self._stage.remark(self._loss)
             self.refresh(self._stage.session)
         self._survey.soon()
 

@@ -145,6 +145,8 @@ class Desk(Catalogue):
         if state not in (DONE, NEEDS_REVIEW, IN_PROGRESS):
             raise UserError(f"{state!r:.40} is no state to choose; expected done, needs review or in progress.")
         opened, session = self._opened_here(case), self._session(case)
+        if opened.lease.taken_by == self.who:
+            raise UserError(f"You have taken {opened.found.name} over in another page; go on there, or take it back.")
         if state != IN_PROGRESS:
             missing = self.missing(case)
             if missing:
@@ -279,6 +281,8 @@ class Desk(Catalogue):
                 return
             same = opened.work.record == self._kept_in(session)
             if (opened.work.state == IN_PROGRESS and same) or last_step(session) is opened.last:
+                return
+            if opened.lease.taken_by == self.who:  # in another page, which says from now on how the case is
                 return
             try:
                 self._say(opened, IN_PROGRESS, session)

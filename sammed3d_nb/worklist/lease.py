@@ -95,6 +95,12 @@ class Lease:
         other = read(self.path)
         return other is not None and other.token == self.holder.token
 
+    @property
+    def taken_by(self) -> str | None:
+        """Who has taken it over; None as long as nobody has."""
+        other = read(self.path)
+        return None if other is None or other.token == self.holder.token else other.user
+
     def release(self) -> None:
         """Let others have the case."""
         self._ended.set()

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def person(folder: Path, chromium, serve, monkeypatch) -> Iterator[Callable[..., Screen]]:
+def person(folder: Path, chromium, serve, monkeypatch) -> Callable[..., Screen]:
     """Somebody at a browser of their own: person(name, review=…) → the page."""
-    contexts = []
 
     def begin(who: str, **settings: object) -> Screen:
         told = {"annotator": who, "labels": str(folder / "labels.yaml"), "readings": 2, **settings}
@@ -52,14 +51,11 @@ def person(folder: Path, chromium, serve, monkeypatch) -> Iterator[Callable[...,
         server = serve(folder / "data", folder=output)
         server.log.rename(output / f"{who}.log")
         context = chromium.new_context(viewport={"width": 1280, "height": 800})
-        contexts.append(context)
         screen = Screen(context.new_page())
         screen.page.goto(server.page())
         return screen
 
-    yield begin
-    for context in contexts:
-        context.close()
+    return begin
 
 
 def state(screen: Screen, wanted: str) -> None:

@@ -310,6 +310,20 @@ def test_the_dashboard_begins_a_worklist_for_several_cases_or_when_asked(data: P
     app.close()
 
 
+def test_the_keys_of_a_worklist_say_where_there_is_none(data: Path, model) -> None:
+    from sammed3d_nb.ui.worklist import cases_of
+
+    app = snb.App(model=model, cases=cases_of([data]), output=data.parent)
+    app.open(0).result()
+    for action in ("toggle_cases", "case_done", "previous_case"):
+        with pytest.raises(snb.UserError, match=r"There is no (worklist|earlier case)"):
+            app.act(action)
+    app.act("next_case")
+    app.wait()
+    assert app.session.volume.name == "case1"
+    app.close()
+
+
 def test_a_worklist_has_its_own_cases(data: Path, model) -> None:
     worklist = snb.Worklist(data, output=data.parent / "out", annotator="anna")
     with pytest.raises(snb.UserError, match="own cases"):

@@ -40,6 +40,26 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+PATHS = [str(Path(__file__).parents[1]), str(Path(snb.__file__).parents[1])]
+PAGE = """
+import sys
+sys.path[:0] = {paths!r}
+from support import BallNetwork, model_of
+import sammed3d_nb as snb
+worklist = snb.Worklist({data!r}, output={output!r}, annotator="anna")
+session = worklist.open(0, model_of(BallNetwork()))
+session.click((10, 9, 5))
+print("clicked", flush=True)
+sys.stdin.readline()
+session.click((22, 1, 11))
+try:
+    worklist.mark(0, "done")
+except snb.UserError as error:
+    print(error, flush=True)
+sys.stdin.read()
+"""
+
+
 def of(data: Path, who: str, **options) -> snb.Worklist:
     return snb.Worklist(data, output=data.parent / "out", annotator=who, **options)
 
@@ -137,6 +157,29 @@ def test_a_case_is_leased_and_taken_over_explicitly(data: Path, model, tmp_path:
         session.close()
     assert len({work.record for work in anna.entry(0).works}) == 2
     assert anna.entry(0).held is None
+
+
+def test_two_pages_of_one_annotator_do_not_mix_up_her_record(data: Path, model) -> None:
+    program = PAGE.format(paths=PATHS, data=str(data), output=str(data.parent / "out"))
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "clicked\n"
+        anna = of(data, "anna")
+        with pytest.raises(RecordInUse, match="anna for"):
+            anna.open(0, model)
+        session = anna.open(0, model, take_over=True)
+        assert [click.ijk for click in session.clicks] == [VOXEL]
+        other.stdin.write("\n")
+        other.stdin.flush()
+        assert "You have taken case1 over in another page" in other.stdout.readline()
+        anna.mark(0, standing.DONE)
+        session.close()
+        other.stdin.close()
+    work = anna.entry(0).work_of("anna")
+    assert ".mine" not in work.record
+    assert work.state == "done"
+    assert list(anna.folder.glob("*.mine.sammed3d.json")), "what the other page did is kept too"
 
 
 def test_one_goes_on_from_anothers_work_in_a_record_of_ones_own(data: Path, model) -> None:
@@ -419,8 +462,7 @@ def test_a_kill_at_any_moment_of_a_review_loses_nothing(data: Path, model) -> No
     anna = of(data, "anna")
     done(anna, 0, model)
     kept = (anna.folder / anna.entry(0).works[0].record).read_bytes()
-    paths = [str(Path(__file__).parents[1]), str(Path(snb.__file__).parents[1])]
-    program = REVIEWING.format(paths=paths, data=str(data), output=str(anna.folder))
+    program = REVIEWING.format(paths=PATHS, data=str(data), output=str(anna.folder))
     for seconds in (0.0, 0.013, 0.08, 0.15):
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "open\n"
