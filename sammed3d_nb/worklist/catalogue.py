@@ -38,7 +38,12 @@ class Catalogue:
         for path in absolute:
             if not os.path.lexists(path):
                 raise UserError(f"{path} does not exist; check the path.")
-        self.cases: tuple[Found, ...] = tuple(found_in(absolute) if cases is None else keyed(cases))
+        unique: dict[str, Found] = {}
+        for one in found_in(absolute) if cases is None else keyed(cases):
+            unique.setdefault(one.key, one)  # what is given twice is one case
+        self.cases: tuple[Found, ...] = tuple(unique.values())
+        if not self.cases:
+            raise UserError("A worklist is made of images; give them, their folder or a .csv.")
         self.folder = Path.cwd() if output is None else Path(output).absolute()
         self.who = people.annotator(annotator)
         self.blind, self.reviewing, self.anonymous, self.readings = blind, review, anonymous, readings

@@ -74,10 +74,11 @@ def keyed(cases: Sequence[Found]) -> list[Found]:
     their whole path.
     """
     short = [_digest("/".join(Path(one.path).parts[-2:]), one.series) for one in cases]
-    count = Counter(short)
+    whole = [_digest(os.path.abspath(one.path), one.series) for one in cases]  # noqa: PTH100  links stay
+    count = Counter(key for key, _ in set(zip(short, whole, strict=True)))  # what is given twice is one case
     return [
-        replace(one, key=key if count[key] == 1 else _digest(os.path.abspath(one.path), one.series))  # noqa: PTH100
-        for one, key in zip(cases, short, strict=True)
+        replace(one, key=key if count[key] == 1 else longer)
+        for one, key, longer in zip(cases, short, whole, strict=True)
     ]
 
 

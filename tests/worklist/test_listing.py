@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import voxels, write_series
 from support import BallNetwork, model_of
 
 import sammed3d_nb as snb
@@ -100,3 +101,27 @@ def test_a_folder_that_cannot_be_read_is_told_when_it_is_opened(tmp_path: Path, 
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert names(tmp_path / "locked", tmp_path) == ["locked", tmp_path.name]
+
+
+def test_series_of_patients_are_cases_of_a_worklist_each_with_its_state(tmp_path: Path) -> None:
+    for number, patient in enumerate(("PAT1", "PAT2")):
+        (tmp_path / "in" / patient).mkdir(parents=True)
+        for series in (1, 2):
+            place = tmp_path / "in" / patient / f"s{series}"
+            write_series(place, voxels(10 * number + series), uid=f"1.2.{number}.{series}", number=series)
+    given = [tmp_path / "in", tmp_path / "in" / "PAT1"]  # one patient twice
+    worklist = snb.Worklist(*given, output=tmp_path / "out", annotator="anna")
+    assert [(one.name, one.found.modality, one.found.size) for one in worklist.entries()][:4] == [
+        (f"{patient}/Abdomen", "CT", (10, 8, 6)) for patient in ("PAT1", "PAT1", "PAT2", "PAT2")
+    ]
+    assert len({one.key for one in worklist.cases}) == len(worklist.cases) == 4
+    session = worklist.open(3, model_of(BallNetwork()))
+    assert session.volume.series == "1.2.1.2"
+    session.click((5, 4, 3))
+    worklist.mark(3, "done")
+    session.close()
+    assert [one.state for one in worklist.entries()] == ["new", "new", "new", "done"]
+    alone = snb.Worklist(tmp_path / "in" / "PAT2", output=tmp_path / "out", annotator="anna")
+    assert sorted(one.state for one in alone.entries()) == ["done", "new"], "it is known again among other cases"
+    with pytest.raises(snb.UserError, match="does not exist"):
+        snb.Worklist(tmp_path / "none", annotator="anna")
