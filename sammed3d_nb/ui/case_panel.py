@@ -1,5 +1,6 @@
 """The case on the screen: what there is to draw, how far it is, what reviewers say; marking it, noting, deciding."""
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -311,7 +312,18 @@ class CasePanel(Tool):
     def _follow(self) -> None:
         with self._stage.lock:
             if not self._stage.closed:
+                self._regain()
                 self.refresh(self._stage.session)
+
+    def _regain(self) -> None:
+        """Have the case again, where whoever had taken it over has left it."""
+        number = self._cases.shown
+        entry = None if number is None else self._entry(number)
+        if not self._lost or number is None or entry is None or entry.held is not None:
+            return
+        with suppress(UserError):  # somebody was quicker
+            self._worklist.lease_again(number, take_over=False)
+            self._lost = ""
 
 
 def _chosen(session: Session, label: Label) -> Any:

@@ -101,13 +101,17 @@ class Desk(Catalogue):
         """The annotator's own work on a case."""
         return self._work(self.cases[self.number(case)])
 
-    def lease_again(self, case: int | str) -> None:
-        """Take an open case back from whoever has taken it over."""
+    def lease_again(self, case: int | str, *, take_over: bool = True) -> None:
+        """Take an open case back from whoever has taken it over.
+
+        Raises:
+            RecordInUse: Somebody has it, and it was not to be taken over.
+        """
         opened = self._opened_here(case)
         opened.lease.release()
         found = opened.found
         opened.lease = Lease(
-            self.state, self._leased(found), self.who, take_over=True, on_lost=partial(self._lost, found.key)
+            self.state, self._leased(found), self.who, take_over=take_over, on_lost=partial(self._lost, found.key)
         )
         session = self._session(case)
         session.on_close = partial(self._closed, found.key, opened.lease)

@@ -78,6 +78,15 @@ def wait_for_row(screen: Screen, number: int, wanted: str) -> None:
     )
 
 
+def open_from_list(screen: Screen, name: str) -> None:
+    """Open a case by its name, with keys alone."""
+    screen.page.keyboard.press("k")
+    screen.page.wait_for_selector(".snb-cases-search:focus")
+    screen.page.keyboard.type(name)
+    screen.page.keyboard.press("Enter")
+    screen.page.wait_for_selector(f".snb-case-name:has-text('{name}')")
+
+
 def coloured(screen: Screen, view: str, colour: tuple[int, int, int]) -> int:
     """How many pixels of a view have about the hue of a colour."""
     pixels = screen.settled_pixels(view)[..., :3].astype(float)
@@ -143,6 +152,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
     berta.wait_for_status("patient1: .* Click on an organ")
     anna.page.keyboard.press("Shift+D")
     anna.wait_for_status("patient0: done.")
+    open_from_list(anna, "patient2")
     records = sorted((folder / "output").glob("patient0-*.sammed3d.json"))
     assert [record.load(path)["annotator"] for path in records] == ["anna", "berta"], "each has a record of their own"
 
@@ -164,6 +174,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
     state(carla, "rejected")
     picture(carla, "rejected")
 
+    open_from_list(anna, "patient0")
     anna.page.wait_for_selector(".snb-case-banner[data-kind=rejected]:has-text('Rejected by carla: Which of you')")
     picture(anna, "rejected to her")
     anna.look_at(geometry, liver)

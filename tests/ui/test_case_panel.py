@@ -209,6 +209,11 @@ def test_a_case_that_was_taken_over_says_so_and_is_taken_back(begin) -> None:
     ask(anna, "take_back")
     assert not shown(anna).get("lost")
     until(lambda: shown(berta).get("lost", False))
+    anna.open(2).result()
+    anna.wait()
+    berta.list.show_list(True)  # it looks at once, and finds that nobody has the case any more
+    until(lambda: not shown(berta).get("lost", False))
+    assert berta.worklist.entry(0).held.holder.user == "berta"
 
 
 def test_going_on_from_a_colleagues_work(begin) -> None:
