@@ -13,6 +13,7 @@ from screen import Geometry, Screen
 
 from sammed3d_nb.imaging.sample import open_sample, phantom_clicks
 from sammed3d_nb.session import record
+from sammed3d_nb.ui.case_list import CaseRows
 from sammed3d_nb.ui.worklist import WORKLIST
 
 LABELS = """
@@ -223,3 +224,69 @@ def test_keys_go_from_case_to_case_as_the_list_shows_them(folder: Path, person) 
     while not (found := list((folder / "output").rglob("*.dora.work.json"))) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert json.loads(found[0].read_text())["notes"] == "artefacts near the hip"
+
+
+LIST = """async ([source, rows]) => {
+    const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+    const heard = {};
+    window.sent = [];
+    const on = (what, then) => { heard[what] = then; };
+    const model = { get: () => -1, send: (told) => sent.push(told), on, off: () => {} };
+    widget.render({ model, el: document.getElementById("list") });
+    window.tell = (told) => heard["msg:custom"](told);
+    tell({ type: "rows", rows, all: true, done: 3 });
+}"""
+
+
+def test_two_thousand_rows_are_a_screenful_of_elements(chromium) -> None:
+    page = chromium.new_page(viewport={"width": 1000, "height": 700})
+    page.set_content('<div class="snb-cases-over" style="height: 600px"><div id="list"></div></div>')
+    page.add_style_tag(content=CaseRows._css)
+    rows = [
+        {
+            "number": n, "name": f"patient{n}", "details": "", "modality": "CT" if n % 2 else "MR", "size": "8 × 8 × 4",
+            "voxels": n % 7, "state": "done" if n % 4 == 0 else "new", "rank": 4 if n % 4 == 0 else 3, "who": "anna",
+            "held": "", "seconds": n, "notes": "<b>hip</b>" if n == 1500 else "", "todo": n % 4 != 0, "mine": True,
+        }
+        for n in range(2000)
+    ]  # fmt: skip
+    page.evaluate(LIST, [CaseRows._esm, rows])
+
+    def elements() -> list[str]:
+        return page.locator(".snb-cases-inside .snb-cases-row .snb-c-name").all_inner_texts()
+
+    def order() -> list[int]:
+        return page.evaluate("sent.filter((told) => told.do === 'order').at(-1).numbers")
+
+    assert len(elements()) < 40
+    assert order() == list(range(2000))
+    assert page.inner_text(".snb-progress-text") == "3 of 2000 done"
+    page.fill(".snb-cases-search", "PATIENT19 ct")
+    assert order() == [n for n in range(2000) if str(n).startswith("19") and n % 2]
+    page.fill(".snb-cases-search", "hip")
+    assert order() == [1500]
+    assert page.inner_text("#snb-case-1500 .snb-c-notes") == "<b>hip</b>", "it is text, whatever stands in it"
+    page.fill(".snb-cases-search", "nobody")
+    assert page.is_visible(".snb-cases-nothing")
+    page.fill(".snb-cases-search", "")
+    page.click(".snb-cases-filters button:has-text('To do')")
+    assert order() == [n for n in range(2000) if n % 4]
+    page.click(".snb-cases-filters button:has-text('All')")
+    page.click(".snb-cases-heading .snb-c-name")
+    assert order() == list(range(2000)), "10 comes after 9"
+    page.click(".snb-cases-heading .snb-c-minutes")
+    page.click(".snb-cases-heading .snb-c-minutes")
+    assert order() == list(range(1999, -1, -1))
+    page.evaluate("document.querySelector('.snb-cases-scroller').scrollTop = 52 * 1000")
+    page.wait_for_selector("#snb-case-999")
+    assert len(elements()) < 40
+    page.wait_for_function("sent.some((told) => told.do === 'pictures' && told.numbers.includes(999))")
+    page.focus(".snb-cases-search")
+    page.keyboard.press("PageDown")
+    page.keyboard.press("Enter")
+    opened = page.evaluate("sent.find((told) => told.do === 'open').number")
+    assert 0 <= opened < 2000
+    page.evaluate("row => tell({ type: 'rows', rows: [row], all: false, done: 4 })", {**rows[999], "state": "rejected"})
+    page.evaluate("document.querySelector('.snb-cases-scroller').scrollTop = 52 * 1000")
+    page.wait_for_selector("#snb-case-999 .snb-state[data-state=rejected]")
+    page.close()
