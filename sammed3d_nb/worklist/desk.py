@@ -19,7 +19,7 @@ from sammed3d_nb.worklist.ahead import Ahead
 from sammed3d_nb.worklist.catalogue import Catalogue
 from sammed3d_nb.worklist.lease import Lease
 from sammed3d_nb.worklist.listing import Found
-from sammed3d_nb.worklist.records import made, open_record, open_volume, record_name
+from sammed3d_nb.worklist.records import open_record, open_volume, record_name
 from sammed3d_nb.worklist.standing import DONE, IN_PROGRESS, NEEDS_REVIEW, NEW, REJECTED, Work
 
 _BYTES = 4  # of a voxel, at most, as far as one guesses before a file is read
@@ -65,7 +65,6 @@ class Desk(Catalogue):
             UserError: It cannot be read, or there is nothing to review, or no such work to begin with.
         """
         found = self.cases[self.number(case)]
-        made(self.folder)
         lease = Lease(
             self.state, self._leased(found), self.who, take_over=take_over, on_lost=partial(self._lost, found.key)
         )

@@ -16,7 +16,7 @@ from threading import Event, Thread
 from filelock import FileLock, Timeout
 
 from sammed3d_nb import atomic
-from sammed3d_nb.errors import RecordInUse, UserError
+from sammed3d_nb.errors import RecordInUse
 from sammed3d_nb.session.lock import Holder, read, readable_age
 from sammed3d_nb.worklist.shared import made, mode_in
 
@@ -63,7 +63,6 @@ class Lease:
 
     Raises:
         RecordInUse: Somebody has it.
-        UserError: It cannot be written.
     """
 
     def __init__(
@@ -79,14 +78,15 @@ class Lease:
         self.path = folder / f"{case}{SUFFIX}"
         self.holder = replace(Holder.here(), user=who)
         self.on_lost = on_lost
+        self.error = ""
+        """Why it could not be written."""
         self._ended = Event()
         try:
             with _guarded(folder):
                 self._take(take_over)
-        except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be written ({atomic.reason(error)}); choose a folder that you may write to."
-            ) from error
+        except OSError as error:  # the case is opened all the same, as its record says that it cannot be saved
+            self.error = f"{self.path} cannot be written ({atomic.reason(error)}), so others do not see who works."
+            return
         Thread(target=self._live, args=(beat,), name="sammed3d lease", daemon=True).start()
 
     @property

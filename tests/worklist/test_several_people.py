@@ -393,6 +393,23 @@ def test_records_of_the_days_before_are_listed_and_gone_on_with(data: Path, mode
     third.close()
 
 
+def test_where_nothing_can_be_written_a_case_opens_and_says_so(data: Path, model) -> None:
+    (data.parent / "file").write_text("")
+    anna = snb.Worklist(data, output=data.parent / "file" / "out", annotator="anna", labels=LABELS)
+    session = anna.open(0, model)
+    assert "cannot be" in session.autosave_error
+    session.click(VOXEL)
+    assert session.mask.any()
+    session.new_object("spleen")
+    session.click(OTHER)
+    with pytest.raises(UserError, match="The work on case1 is not saved"):
+        anna.mark(0, standing.DONE)
+    with pytest.raises(UserError, match="cannot be written"):
+        anna.note(0, "x")
+    assert states(anna) == ["new"] * 3
+    session.close()
+
+
 def test_data_that_was_moved_keeps_its_state(data: Path, model) -> None:
     done(of(data, "anna"), 0, model)
     moved = data.rename(data.parent / "elsewhere")
