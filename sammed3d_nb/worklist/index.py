@@ -88,8 +88,12 @@ class Index:
                 there.add(name)
                 before = known.get(name)
                 if before is None or before[0] != signature or not _taken(found, name, before[1]):
-                    before = known[name] = changed[name] = (signature, read(path))
-                    _taken(found, name, before[1])
+                    try:
+                        fields = read(path)
+                    except OSError:  # closed to this user: others may read it, and their index is this one
+                        continue
+                    known[name] = changed[name] = (signature, fields)
+                    _taken(found, name, fields)
             gone = known.keys() - there
             for name in gone:
                 del known[name]
@@ -184,7 +188,7 @@ def _told(fields: dict[str, Any]) -> Told:
 
 
 def _sidecar(path: Path) -> dict[str, Any] | None:
-    told = standing.load(path.parent, path.name)
+    told = standing.parsed(path.name, standing.content(path))
     return None if told is None else asdict(told)
 
 
@@ -208,5 +212,5 @@ def _record(path: Path) -> dict[str, Any] | None:
                 seconds,
             )
         )
-    except (OSError, *record.DAMAGE):
+    except record.DAMAGE:
         return None

@@ -109,7 +109,7 @@ def write(folder: Path, told: Work | Review) -> None:
     path = folder / told.file
     try:
         made(folder)
-        if isinstance(told, Work) and path.exists() and parsed(path.name, _content(path)) is None:
+        if isinstance(told, Work) and path.exists() and parsed(path.name, content(path)) is None:
             path.replace(path.with_name(f"{path.name}.damaged"))  # another version's, perhaps: kept
         atomic.write_bytes(path, json.dumps(asdict(told), ensure_ascii=False, indent=1).encode())
     except OSError as error:
@@ -122,7 +122,7 @@ def write(folder: Path, told: Work | Review) -> None:
 def load(folder: Path, name: str) -> Work | Review | None:
     """One of the files; None where there is none, or it is damaged."""
     try:
-        return parsed(name, _content(folder / name))
+        return parsed(name, content(folder / name))
     except OSError:
         return None
 
@@ -137,7 +137,12 @@ def parsed(name: str, content: bytes) -> Work | Review | None:
     return made if made.file == name else None
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """The bytes of one of the files; a link is not followed.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(handle, "rb") as file:
         return file.read(_LARGEST)

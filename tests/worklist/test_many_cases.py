@@ -18,6 +18,7 @@ from sammed3d_nb.session import record
 from sammed3d_nb.worklist import standing
 from sammed3d_nb.worklist.ahead import Ahead
 from sammed3d_nb.worklist.index import Index
+from sammed3d_nb.worklist.listing import Found, found_in
 from sammed3d_nb.worklist.standing import Review, Work
 from sammed3d_nb.worklist.thumbnails import SIDE, Thumbnails, modality_of, picture
 
@@ -40,9 +41,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def cases(many: Path) -> list[Found]:
+    return found_in([many / "data"])
+
+
 @pytest.fixture
-def worklist(many: Path, tmp_path: Path) -> snb.Worklist:
-    return snb.Worklist(many / "data", output=tmp_path, annotator="anna")
+def worklist(cases: list[Found], tmp_path: Path) -> snb.Worklist:
+    return snb.Worklist(cases=cases, output=tmp_path, annotator="anna")
 
 
 def test_two_thousand_cases_are_listed_with_their_states(worklist: snb.Worklist, monkeypatch) -> None:
@@ -90,6 +96,18 @@ def test_what_the_index_says_wrongly_is_read_from_the_files(worklist: snb.Workli
         with sqlite3.connect(worklist.state / "index.sqlite") as base:
             base.execute("UPDATE files SET fields = ?", (fields,))
         assert Index(worklist.folder).contents() == before, fields
+
+
+def test_what_one_user_may_not_read_is_not_hidden_from_its_owner(worklist: snb.Worklist, monkeypatch) -> None:
+    worklist.note(0, "mine")
+    with monkeypatch.context() as stranger:
+
+        def closed(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        stranger.setattr(standing, "content", closed)
+        assert not any(Index(worklist.folder).contents().works.values())
+    assert [work.notes for works in Index(worklist.folder).contents().works.values() for work in works] == ["mine"]
 
 
 def test_states_follow_from_what_everybody_said() -> None:
