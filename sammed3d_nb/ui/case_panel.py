@@ -165,13 +165,13 @@ class CasePanel(Tool):
         work = self._worklist.work(self._cases.shown)
         own = standing.standing(work, entry.reviews) if entry is not None else work.state
         others = () if entry is None else tuple(one for one in entry.begun if one.annotator != work.annotator)
-        begun = entry is not None and work.state == NEW
+        fresh = entry is not None and work.state == NEW
         return {
-            "state": entry.state if entry is not None and (others or own == work.state == entry.state) else own,
+            "state": own if entry is None or work.state != NEW else entry.state,
             "own": own,
             "notes": work.notes,
             "second": work.readings > 1,
-            "others": [one.annotator for one in others] if begun and not self._worklist.blind else [],
+            "others": [one.annotator for one in others] if fresh and not self._worklist.blind else [],
         }
 
     def _review(self, entry: Entry | None) -> dict[str, Any]:
