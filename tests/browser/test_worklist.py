@@ -183,6 +183,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
     state(anna, "in progress")
     anna.page.keyboard.press("Shift+D")
     anna.wait_for_status("patient0: needs review")
+    open_from_list(anna, "patient2")
 
     carla.page.click(".snb-accept")
     carla.wait_for_status("anna has worked on patient0 since it was opened here")
@@ -193,6 +194,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
     state(carla, "done")
     carla.page.wait_for_selector(".snb-case-panel .snb-progress-text:has-text('1 of 3 done')")
     anna.page.keyboard.press("k")
+    anna.page.fill(".snb-cases-search", "")
     wait_for_row(anna, 0, "done")
     picture(anna, "done")
     anna.page.wait_for_function("document.querySelector('.snb-cases .snb-progress-text').textContent === '1 of 3 done'")
