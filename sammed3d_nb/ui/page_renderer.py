@@ -124,7 +124,9 @@ class PageRenderer(Renderer):
             "type": "scene",
             "generation": self._generation,
             "volume": None if volume is None else list(volume.size),
-            "planes": None if volume is None else {name: plane_fields(plane) for name, plane in planes.items() if plane},
+            "planes": None
+            if volume is None
+            else {name: plane_fields(plane) for name, plane in planes.items() if plane},
             "keys": ACTIONS,
             "shades": [NEGATIVE_MARK, POSITIVE_MARK, MARK_EDGE],
             "presets": {name: [window.level, window.width] for name, window in presets.items()},
@@ -251,7 +253,9 @@ class PageRenderer(Renderer):
                     "The click was on the case before, which had just been left; click again where you mean it."
                 )
             if kind == "stroke":
-                raise UserError("That was drawn on the case before, which had just been left; draw it where you mean it.")
+                raise UserError(
+                    "That was drawn on the case before, which had just been left; draw it where you mean it."
+                )
         elif kind == "want":
             self._answer(page, content["list"])
         elif self._scene.volume is not None:
@@ -345,7 +349,7 @@ class PageRenderer(Renderer):
             level, width = map(float, content["window"])
             told["window"] = self._known["window"] = [level, width]
             scene.on_window(Window(level, max(width, 1e-6)))
-        switched = {name: content[name] for name in ("tool", "mm", "left") if name in content}
+        switched: dict[str, Any] = {name: content[name] for name in ("tool", "mm", "left") if name in content}
         if switched:
             self._known |= {"armed": None, "left": None}  # sent again, unless they are as the page says
             self._switching = True

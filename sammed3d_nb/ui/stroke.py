@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.imaging.region import Index, LocalMask, Region
+from sammed3d_nb.imaging.region import LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.spaces import Transform, TransformChain
 from sammed3d_nb.ui.planes import Plane
@@ -86,12 +87,14 @@ class Stroke:
     @property
     def outline(self) -> NDArray[np.float64]:
         """(N, 3) column, row and slice number."""
-        return self.chain[0](self.canvas)
+        found: NDArray[np.float64] = self.chain[0](self.canvas)
+        return found
 
     @property
     def places(self) -> NDArray[np.float64]:
         """(N, 3) voxel positions (i, j, k), whose fractions say where in a voxel."""
-        return self.chain(self.canvas)[:, ::-1]
+        found: NDArray[np.float64] = self.chain(self.canvas)[:, ::-1]
+        return found
 
     @property
     def axis(self) -> int:
@@ -176,7 +179,7 @@ def _dense(places: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _pieces(places: NDArray[np.float64]) -> Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    return [(places[0], places[0])] if len(places) == 1 else list(zip(places, places[1:], strict=False))
+    return [(places[0], places[0])] if len(places) == 1 else list(pairwise(places))
 
 
 def _paint(
@@ -233,10 +236,3 @@ class Mark:
     chosen: bool = False
     text: str = ""
     mm: float = 0.0
-
-
-def first_place(mark: Mark) -> Index:
-    """A voxel of a mark to look at: the middle of a box, the first of a line's."""
-    at = mark.places.mean(axis=0) if mark.kind == "box" else mark.places[0]
-    i, j, k = (int(n) for n in np.floor(at + 0.5))
-    return i, j, k

@@ -188,7 +188,9 @@ class ToolRow(Tool):
         self.size.value = min(max(round(self.size.value * factor, 1), LEAST_MM), MOST_MM)
 
     def _fill_range(self) -> None:
-        if self.range.value and self.lower.value == self.upper.value:  # nothing typed yet: what is neither black nor white
+        if (
+            self.range.value and self.lower.value == self.upper.value
+        ):  # nothing typed yet: what is neither black nor white
             window = self._views.display.window
             self.lower.value, self.upper.value = (
                 float(f"{window.level + half * window.width:.4g}") for half in (-0.5, 0.5)

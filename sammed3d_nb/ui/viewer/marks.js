@@ -10,10 +10,13 @@ function dash(positive) {
   return positive ? [8, 4] : [2, 4];
 }
 
+// The edge has no gaps where the line has.
 function line(context, draw, colour, edge, width) {
-  for (const [wide, shade] of [[width + 2.4, edge], [width, colour]]) {
+  const gaps = context.getLineDash();
+  for (const [wide, shade, dashes] of [[width + 2.4, edge, []], [width, colour, gaps]]) {
     context.lineWidth = wide;
     context.strokeStyle = shade;
+    context.setLineDash(dashes);
     context.beginPath();
     draw();
     context.stroke();
@@ -122,9 +125,9 @@ export function drawMark(context, picture, { kind, places, positive, chosen, tex
     write(context, text, ends[1], edge);
   } else if (kind === "statistics") {
     if (!found.every(here)) return;
-    const line = found.map(view);
-    wide(context, line, mm * region.scale, MEASURE);
-    write(context, text, line[line.length - 1], edge);
+    const way = found.map(view);
+    wide(context, way, mm * region.scale, MEASURE);
+    write(context, text, way[way.length - 1], edge);
   } else {
     drawThrough(context, found, here, view, { closed: kind === "lasso", positive, colour, edge, width });
   }
