@@ -1,6 +1,7 @@
 """Strokes and marks on a view that matplotlib draws; `viewer/marks.js` draws the same in the page."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Marks:
             text.remove()
         self._texts = []
         for mark in marks:
-            found = plane.to_array.inverse(mark.places[:, ::-1])
+            found = np.round(plane.to_array.inverse(mark.places[:, ::-1]), 6)
             pieces = _pieces(mark, found, index, scale, plane)
             if not pieces:
                 continue
@@ -127,14 +128,18 @@ def _pieces(mark: Mark, found: Line, index: int, scale: float, plane: Plane) -> 
     if mark.kind in ("ruler", "statistics"):
         flat = found[:, :2]
         return [flat if len(flat) > 1 else np.concatenate([flat, flat])] if here.all() else []
-    if mark.kind == "lasso":
-        found, here = np.concatenate([found, found[:1]]), np.concatenate([here, here[:1]])
-    pieces, start = [], None
-    for n, on in enumerate([*here, False]):
-        if on and start is None:
-            start = n
-        elif not on and start is not None:
-            piece = found[start:n, :2]
-            pieces.append(piece if len(piece) > 1 else np.concatenate([piece - 0.2, piece + 0.2]))
-            start = None
+    ring = np.concatenate([found, found[:1]]) if mark.kind == "lasso" or len(found) == 1 else found
+    pieces: list[Line] = []
+    going = False
+    for first, last in pairwise(ring):
+        before, after = first[2] - index, last[2] - index
+        on = before == 0 and after == 0
+        if on and going:
+            pieces[-1] = np.concatenate([pieces[-1], last[None, :2]])
+        elif on:
+            pieces.append(np.stack([first[:2], last[:2]]))
+        elif before * after <= 0:  # it only crosses the slice
+            at = first[:2] + before / (before - after) * (last[:2] - first[:2])
+            pieces.append(np.stack([at - 0.2, at + 0.2]))
+        going = on
     return pieces

@@ -18,7 +18,7 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
 from sammed3d_nb.ui.compose import CT_WINDOWS, Region, Window
 from sammed3d_nb.ui.packing import pack_masks, pack_slice
-from sammed3d_nb.ui.page_fields import armed_fields, corners, line_fields, plane_fields, to_plane, tool_fields
+from sammed3d_nb.ui.page_fields import armed_fields, corners, plane_fields, to_plane, tool_fields
 from sammed3d_nb.ui.planes import Plane
 from sammed3d_nb.ui.scene import GAP, SLIDER_HEIGHT, Renderer, Scene
 from sammed3d_nb.ui.shortcuts import ACTIONS
@@ -176,8 +176,8 @@ class PageRenderer(Renderer):
             "tools": [{**tool_fields(tool), "refused": why} for tool, why in scene.tools],
             "settled": dict(self._settled),
             "marks": [[*map(int, voxel), bool(positive)] for voxel, positive in scene.clicks],
-            "lines": [line_fields(mark) for mark in scene.marks],
-            "measures": [line_fields(mark) for mark in scene.measures],
+            "lines": [mark.fields for mark in scene.marks],
+            "measures": [mark.fields for mark in scene.measures],
             "cubes": [corners(to_array, size) for to_array, size in scene.cubes],
             "objects": [
                 {

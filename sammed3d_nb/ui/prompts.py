@@ -5,6 +5,7 @@ from collections import deque
 from concurrent.futures import Future
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble
@@ -222,5 +223,18 @@ def _marks(prompt: Prompt | Edit, *, chosen: bool) -> list[Mark]:
     if isinstance(prompt, Box):
         return [Mark("box", np.array([prompt.first, prompt.last], dtype=float), prompt.positive, chosen)]
     if isinstance(prompt, Scribble | Lasso):
-        return [Mark(prompt.kind, prompt.voxels.astype(float), prompt.positive, chosen)]
+        return [Mark(prompt.kind, _fewer(prompt.voxels.astype(float)), prompt.positive, chosen)]
     return []
+
+
+def _fewer(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A line on one slice with as few corners as show it to half a voxel; others as they are."""
+    from skimage.measure import approximate_polygon
+
+    flat = [axis for axis in range(3) if np.ptp(line[:, axis]) == 0]
+    if len(line) < 4 or len(flat) != 1:
+        return line
+    rest = [axis for axis in range(3) if axis != flat[0]]
+    kept = approximate_polygon(line[:, rest], 0.5)
+    fewer: NDArray[np.float64] = np.insert(kept, flat[0], line[0, flat[0]], axis=1)
+    return fewer

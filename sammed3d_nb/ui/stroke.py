@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -236,3 +238,11 @@ class Mark:
     chosen: bool = False
     text: str = ""
     mm: float = 0.0
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """As JSON, for the page; made once, for it may be long."""
+        return {**{name: getattr(self, name) for name in _TOLD}, "places": np.round(self.places, 3).tolist()}
+
+
+_TOLD = ("kind", "positive", "chosen", "text", "mm")

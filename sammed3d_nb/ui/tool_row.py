@@ -148,7 +148,7 @@ class ToolRow(Tool):
             entry.button.tooltip = f"{entry.tip}{_key(entry.armed.name)}. {note}".strip()
             _switch_class(entry.button, "snb-translated", how == "translated")
         if (armed := self._entries.get(self._views.armed.name)) is not None and armed.refused:
-            self.choose(next(iter(self._entries)))
+            self.choose(next(name for name, entry in self._entries.items() if not entry.refused))  # the ruler at last
         self._show()
 
     # -- inside ----------------------------------------------------------------------------------------------------

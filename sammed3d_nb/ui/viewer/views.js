@@ -288,7 +288,10 @@ class Views {
       enter: (picture) => {
         this.active = picture;
       },
-      early: () => this.send({ type: "early" }),
+      early: () => {
+        this.send({ type: "early" });
+        if (this.scene.tool.draws) this.row.count(); // where there is no image at all, `page.js` says so
+      },
       leave: () => {
         if (this.scene.tool.brush && this.scene.mouse !== null) this.retrace(this.scene.mouse[0]);
         this.scene.mouse = null;
