@@ -28,9 +28,9 @@ class Brush(Tool):
     def _painted(self, stroke: Stroke) -> "Future[LocalMask]":
         lower, upper = self._row.bounds
         session = self._stage.ready()
-        where = stroke.under_brush(session.volume)
 
         def job(session: Session) -> LocalMask:
+            where = stroke.under_brush(session.volume)
             return session.paint(where, stroke.positive, lower=lower, upper=upper)
 
         def notes(spared: LocalMask) -> tuple[str, ...]:
