@@ -66,7 +66,7 @@ class ToolRow(Tool):
         self.range = _toggle("Range", "Only voxels whose intensity lies between two bounds")
         self.lower, self.upper = (_number(text) for text in ("from", "to"))
         self._brush = (self.size, self.ball, self.range, self.lower, self.upper)
-        self._tools, self._options = widgets.HBox(), widgets.HBox()
+        self._tools, self._options = widgets.HBox(), widgets.HBox(self._brush)
         self._tools.add_class("snb-tools-choice")
         self._options.add_class("snb-tools-options")
         row = widgets.HBox([self.sign, self._tools, self._options])
@@ -103,6 +103,8 @@ class ToolRow(Tool):
         made.add_class("snb-tool")
         self._entries[armed.name] = _Entry(armed, tip, taken, prompt, beside, made)
         self._tools.children = (*self._tools.children, made)
+        more = [widget for widget in beside if widget not in self._options.children]
+        self._options.children = (*self._options.children, *more)
         self.actions[action] = partial(self.choose, armed.name)
         self._show()
 
@@ -178,8 +180,10 @@ class ToolRow(Tool):
         beside = self._entries[armed.name].beside if armed.name in self._entries else ()
         brush = self._brush if self.range.value else self._brush[:3]
         shown = (*(brush if armed.shape == BRUSH else ()), *beside)
-        if self._options.children != shown:
-            self._options.children = shown
+        for option in self._options.children:
+            wanted = None if option in shown else "none"
+            if option.layout.display != wanted:
+                option.layout.display = wanted
 
     def _shape_brush(self) -> None:
         self._views.arm(replace(self._views.armed, mm=self.size.value, ball=self.ball.value))
