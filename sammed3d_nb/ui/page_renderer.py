@@ -23,7 +23,7 @@ from sammed3d_nb.ui.planes import Plane
 from sammed3d_nb.ui.scene import GAP, SLIDER_HEIGHT, Renderer, Scene
 from sammed3d_nb.ui.shortcuts import ACTIONS
 from sammed3d_nb.ui.slice_views import FLAGS, SliceViews
-from sammed3d_nb.ui.stroke import Stroke
+from sammed3d_nb.ui.stroke import LEAST_MM, MOST_MM, Stroke
 from sammed3d_nb.ui.view import Pointer
 
 _BUTTONS = (1, 2, 3)  # as the page counts them (0, 1, 2) → as `Pointer` does
@@ -314,7 +314,7 @@ class PageRenderer(Renderer):
             if tool is None or view.plane is None:
                 raise UserError("There is no such tool any more; choose another one.")
             scene.active = view.name
-            armed = replace(tool, mm=float(content["mm"]), ball=bool(content["ball"]))
+            armed = replace(tool, mm=min(max(float(content["mm"]), LEAST_MM), MOST_MM), ball=bool(content["ball"]))
             canvas = np.array([[x, y, content["slice"]] for x, y in content["points"]], dtype=np.float64)
             way = to_plane(content["matrix"])
             doing = scene.on_stroke(Stroke.on(armed, view.plane, way, canvas, bool(content["positive"])))

@@ -74,7 +74,7 @@ class Prompts(Tool):
                 self._views.redraw()
 
         def job(session: Session) -> Result:
-            seen.extend(self._show_current(session))
+            seen.extend(self._row.show_current(session))
             try:
                 result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
             finally:
@@ -100,7 +100,7 @@ class Prompts(Tool):
             self._views.move_to(_middle(prompt))  # the other views show it too
 
         def job(session: Session) -> Result:
-            seen.extend(self._show_current(session))
+            seen.extend(self._row.show_current(session))
             return session.add(prompt, approach=tuple(stroke.chain) if stroke else ())
 
         return self._stage.change(
@@ -138,20 +138,6 @@ class Prompts(Tool):
         """Forget all clicks."""
         self._pending.clear()
         self._pointers.clear()
-
-    def _show_current(self, session: Session) -> list[str]:
-        """Show what is hidden of the current object, else a click would show nothing; returns what there is to say."""
-        display, said = self._views.display, []
-        if not session.current.visible:
-            session.show(session.current.name)
-            said.append(f"“{session.current.name}” was hidden and is shown again.")
-        if not display.masks:
-            self._stage.act("toggle_masks")
-            said.append("The masks were hidden and are shown again.")
-        elif display.opacity == 0 and not display.contours:
-            self._stage.act("toggle_contours")
-            said.append("The masks were transparent; their outlines are shown again.")
-        return said
 
     def _page_pressed(self) -> None:
         """A view was clicked: before there is an image, say that the click is not taken."""

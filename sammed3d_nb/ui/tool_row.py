@@ -136,6 +136,20 @@ class ToolRow(Tool):
             raise UserError(f"The range from {lower:g} to {upper:g} holds no intensity; type the lower one first.")
         return lower, upper
 
+    def show_current(self, session: Session) -> list[str]:
+        """Show what is hidden of the current object, else what is done to it is not seen; returns what to say."""
+        display, said = self._views.display, []
+        if not session.current.visible:
+            session.show(session.current.name)
+            said.append(f"“{session.current.name}” was hidden and is shown again.")
+        if not display.masks:
+            self._stage.act("toggle_masks")
+            said.append("The masks were hidden and are shown again.")
+        elif display.opacity == 0 and not display.contours:
+            self._stage.act("toggle_contours")
+            said.append("The masks were transparent; their outlines are shown again.")
+        return said
+
     def refresh(self, session: Session | None) -> None:
         """Show which tools the model takes; one that it does not take is put down."""
         model = self._stage.model if session is None else session.model

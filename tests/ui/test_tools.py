@@ -180,6 +180,21 @@ def test_a_range_keeps_the_brush_to_its_intensities(page_app) -> None:
     assert "type the lower one first" in page_app.status.message
 
 
+def test_painting_what_is_hidden_shows_it_again(page_app) -> None:
+    tab = Tab(page_app)
+    page_app.act("tool_brush")
+    tab.draw("axial", *AXIAL)
+    page_app.session.show("object 1", False)
+    page_app.wait()
+    page_app.act("toggle_masks")
+    tab.draw("axial", AXIAL[0], mm=1e9)
+    assert page_app.session.current.visible
+    assert page_app.views.display.masks
+    assert "was hidden and is shown again" in page_app.status.message
+    assert tab.last("objects")
+    assert page_app.session.mask.sum() == page_app.session.mask[9].sum(), "100 mm at most, on the slice"
+
+
 def test_voxels_of_other_objects_are_spared_and_that_is_said(page_app) -> None:
     tab = Tab(page_app)
     page_app.act("tool_brush")
