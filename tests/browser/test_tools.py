@@ -5,11 +5,13 @@ import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
 import pytest
 from screen import Geometry, Screen
+from servers import Tunnel
 
 import sammed3d_nb as snb
 from sammed3d_nb.session.replay import replay
@@ -117,12 +119,20 @@ def server(serve, phantom_file: Path, small_model: str):
 
 
 @pytest.fixture(scope="module")
-def hand(chromium, server, phantom_file: Path, small_model: str) -> Iterator[Hand]:
+def tunnel(server) -> Iterator[Tunnel]:
+    """The way to the server, which can be cut."""
+    tunnel = Tunnel(urlsplit(server.url).port)
+    yield tunnel
+    tunnel.cut()
+
+
+@pytest.fixture(scope="module")
+def hand(chromium, server, tunnel, phantom_file: Path, small_model: str) -> Iterator[Hand]:
     """One page for all tests of this file, since each page has a kernel of its own."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, has_touch=True, color_scheme="dark")
     server.forget()
     screen = Screen(context.new_page())
-    screen.page.goto(server.page())
+    screen.page.goto(server.page().replace(server.url, f"http://127.0.0.1:{tunnel.port}/"))
     screen.wait_for_status("Click on an organ")
     screen.settle()
     record = server.log.parent / "phantom.sammed3d.json"
@@ -333,6 +343,33 @@ def test_what_is_drawn_while_the_kernel_stands_still_is_seen_and_kept(hand: Hand
             os.kill(kernel.pid, signal.SIGCONT)
     hand.screen.wait_for_status("after 2 edits")
     assert [step.name for step in hand.session().steps[-2:]] == ["paint 1 of still", "erase 1 of still"]
+
+
+def test_a_stroke_that_got_lost_is_told_and_no_longer_shown(hand: Hand, tunnel: Tunnel) -> None:
+    hand.afresh("lost")
+    hand.tool("b", "brush")
+    hand.page.mouse.move(5, 5)
+    without = hand.screen.settled_pixels("axial").astype(int)
+    hand.page.wait_for_timeout(3500)  # a heartbeat after the last key
+
+    def changed() -> int:
+        return int((np.abs(hand.screen.pixels("axial").astype(int) - without).max(axis=2) > 20).sum())
+
+    tunnel.frozen = True  # as when a laptop has left its network: nothing arrives, and nothing says so
+    hand.draw((70, 100, SLICE), (120, 100, SLICE))
+    hand.page.mouse.move(5, 5)
+    hand.page.wait_for_timeout(1000)
+    assert changed() > 300
+    tunnel.cut()
+    tunnel.restore()
+    hand.page.wait_for_selector(".snb-lost-banner[data-state=lost]:not([hidden])")
+    assert "1 click or key got lost on the way" in hand.page.inner_text(".snb-lost-banner")
+    hand.page.get_by_role("button", name="Close").click()
+    hand.page.mouse.move(5, 5)
+    hand.screen.settle()
+    assert changed() == 0
+    hand.draw((70, 100, SLICE), (120, 100, SLICE))
+    hand.screen.wait_for_status("^lost: .*after 1 edit")
 
 
 def test_escape_drops_a_stroke_and_a_second_finger_moves_the_image(hand: Hand) -> None:

@@ -7,6 +7,16 @@ export class Row {
   constructor(views, signal) {
     this.views = views;
     window.addEventListener("click", (event) => this.pick(event.target), { capture: true, signal });
+    window.addEventListener("snb-lost", () => this.forget(), { signal });
+  }
+
+  // What got lost on the way is said by `health.js`; it is not to look as if it counted.
+  forget() {
+    const { scene } = this.views;
+    scene.tool.waiting = [];
+    this.views.ahead = [];
+    scene.marks = this.views.marks;
+    this.views.redraw(false);
   }
 
   // The tool that the kernel has armed.
