@@ -347,15 +347,22 @@ def test_what_is_drawn_while_the_kernel_stands_still_is_seen_and_kept(hand: Hand
         hand.draw((70, 190, SLICE), (120, 190, SLICE))
         hand.tool("e", "eraser")
         hand.draw((90, 180, SLICE), (90, 200, SLICE))
+        hand.page.keyboard.press("t")  # the page turns the sign by itself
+        hand.tool("b", "brush")
+        hand.draw((110, 190, SLICE))
         hand.page.mouse.move(5, 5)
         hand.page.wait_for_timeout(500)
         seen = np.abs(hand.screen.pixels("axial").astype(int) - without).max(axis=2) > 20
-        assert seen.sum() > 300, "both wait on the screen"
+        assert seen.sum() > 300, "they wait on the screen"
     finally:
         for kernel in kernels:
             os.kill(kernel.pid, signal.SIGCONT)
-    hand.screen.wait_for_status("after 2 edits")
-    assert [step.name for step in hand.session().steps[-2:]] == ["paint 1 of still", "erase 1 of still"]
+    hand.screen.wait_for_status("after 3 edits")
+    names = ["paint 1 of still", "erase 1 of still", "erase 2 of still"]
+    assert [step.name for step in hand.session().steps[-3:]] == names
+    hand.page.wait_for_selector(".snb-sign button.mod-active >> text=Negative")
+    hand.page.keyboard.press("t")
+    hand.page.wait_for_selector(".snb-sign button.mod-active >> text=Positive")
 
 
 def test_a_stroke_that_got_lost_is_told_and_no_longer_shown(hand: Hand, tunnel: Tunnel) -> None:
