@@ -223,9 +223,8 @@ def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.pen_end((220, 160, SLICE), (220, 180, SLICE))
     hand.screen.wait_for_status("after 3 edits")
     cut = hand.session().mask
-    assert (
-        alike(both[SLICE] & (1 - cut[SLICE]), both[SLICE] & hand.under([(220, 160, SLICE), (220, 180, SLICE)], mm)) > 0.9
-    )
+    erased = both[SLICE] & hand.under([(220, 160, SLICE), (220, 180, SLICE)], mm)
+    assert alike(both[SLICE] & (1 - cut[SLICE]), erased) > 0.9
     hand.tool("e", "eraser")
     hand.draw((200, 170, SLICE), (210, 170, SLICE))
     hand.screen.wait_for_status("after 4 edits")
