@@ -13,6 +13,7 @@ from sammed3d_nb.models.memory import give_back
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.brush import Brush
 from sammed3d_nb.ui.case_list import CaseList, NoWorklist, first_of
 from sammed3d_nb.ui.case_panel import CasePanel
 from sammed3d_nb.ui.cases import Cases
@@ -28,6 +29,7 @@ from sammed3d_nb.ui.history_tool import HistoryTool
 from sammed3d_nb.ui.jump import Jump
 from sammed3d_nb.ui.lifetime import let_go, live
 from sammed3d_nb.ui.masks import Masks
+from sammed3d_nb.ui.measures import Measures
 from sammed3d_nb.ui.models import Models
 from sammed3d_nb.ui.navigation import Navigation
 from sammed3d_nb.ui.objects_panel import ObjectsPanel
@@ -35,10 +37,12 @@ from sammed3d_nb.ui.orthoviews import PAGE, OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
+from sammed3d_nb.ui.prompt_list import PromptList
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.survey import Survey
 from sammed3d_nb.ui.tool import Tool
+from sammed3d_nb.ui.tool_row import ToolRow
 from sammed3d_nb.ui.under_cursor import UnderCursor
 from sammed3d_nb.ui.worklist import RENDERER, Case, cases_of_worklist
 from sammed3d_nb.worklist.records import open_volume
@@ -108,7 +112,11 @@ class App:
         self.worklist = worklist
         of_worklist = self._of_worklist(worklist) if worklist else (NoWorklist(self.cases, len(cases)),)
         self.display = DisplayPanel(stage, self.views, beside=[self.growth.button])
-        self.prompts = Prompts(stage, self.views, self.chain, self.page)
+        self.row = ToolRow(stage, self.views)
+        self.prompts = Prompts(stage, self.views, self.chain, self.page, self.row)  # the first tools of the row
+        self.prompt_list = PromptList(stage, self.views, self.prompts)
+        self.brush = Brush(stage, self.row)
+        self.measures = Measures(stage, self.views, self.row)
         self.history = HistoryTool(stage)
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage, self.views)
@@ -121,8 +129,12 @@ class App:
             self.models,
             *of_worklist,
             self.objects,
+            self.prompt_list,
             self.display,
+            self.row,
             self.prompts,
+            self.brush,
+            self.measures,
             self.history,
             self.growth,
             self.under_cursor,
