@@ -101,6 +101,11 @@ class Model:
         """A segmenter for a volume; nothing is computed yet."""
         return CubeSegmenter(volume, self)
 
+    bytes_per_voxel = 0
+
+    def forget(self, volume: Volume) -> None:
+        """Nothing: its segmenters alone keep something of a volume."""
+
     @property
     def fingerprint(self) -> str | None:
         """What tells these weights from others: the SHA-256 of each of their files, joined by ``+``."""
