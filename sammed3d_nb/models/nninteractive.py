@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sammed3d_nb.errors import CheckpointError, DeviceError, PromptError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models.checkpoints import ModelFile
+from sammed3d_nb.models.devices import out_of_memory
 from sammed3d_nb.models.guarded import Guarded, short
 from sammed3d_nb.models.nninteractive_folder import UNKNOWN_LICENCE, Folder, look_at
 from sammed3d_nb.segmenters.conversation import Conversations
@@ -61,7 +62,7 @@ class NNInteractive:
                 self._artifacts = session._load_model_artifacts_from_disk(str(copy), folder.fold)
             except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError,
                     TypeError, ValueError) as error:  # fmt: skip
-                if _out_of_memory(error):
+                if out_of_memory(error):
                     raise
                 raise CheckpointError(
                     f"nnInteractive makes no network of {folder.path} ({short(error)}); it may need "
@@ -174,7 +175,7 @@ class _Local(Guarded):
             except (ValueError, AssertionError) as error:  # how the package refuses
                 raise PromptError(f"{self._name} refuses it: {str(error).rstrip('.')[:300]}.") from error
             except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-                if _out_of_memory(error):
+                if out_of_memory(error):
                     raise
                 _log.warning("%s failed", self._name, exc_info=True)
                 raise PromptError(f"{self._name} fails on it ({short(error)}); say it in another way.") from error
@@ -231,14 +232,10 @@ def _sentences(name: str, device: torch.device) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
         raise DeviceError(
             f"{device} has no memory left for {name}; end other programs on it, or load it with device='cpu'."
         ) from error
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error)
