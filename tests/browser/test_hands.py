@@ -302,6 +302,7 @@ def test_a_click_before_there_is_an_image_is_told(chromium, dashboards) -> None:
     screen = Screen(context.new_page())
     screen.page.goto(dashboard.page("case=3"))
     screen.page.wait_for_selector(".snb-status .snb-error")
+    screen.settle()
     screen.page.mouse.click(*middle(screen))
     screen.wait_for_status("There is no image yet")
 
