@@ -110,22 +110,23 @@ def readers(records: Sequence[tuple[Path, dict[str, Any]]]) -> dict[Path, str]:
     return {path: named[path] if path in named else next(unnamed) for path, _ in records}
 
 
-def work_in(path: Path, fields: dict[str, Any], volume: Volume, annotator: str) -> list[Work]:
+def work_in(path: Path, fields: dict[str, Any], volume: Volume, annotator: str | None = None) -> list[Work]:
     """What a record holds.
 
     Args:
         path: The record.
         fields: What `record.load` returned.
         volume: The image that it was made on.
-        annotator: Whose it is; see `readers`.
+        annotator: Whose it is, where `readers` has told several records apart.
 
     Raises:
         RecordError: The record is damaged or was made on another image.
     """
+    who = annotator or readers([(path, fields)])[path]
     history = record.history_of(fields, volume, path)
     objects = [item for item in history.state.listed if item.local.count or item.said is not None]
     return [
-        Work(volume.name, annotator, item.local, told)
+        Work(volume.name, who, item.local, told)
         for item, told in zip(objects, measured(objects, volume, history.past), strict=True)
     ]
 

@@ -88,7 +88,7 @@ def test_the_figure_shows_each_pair_of_masks(two, capsys):
         volume = Volume.read(two / f"{name}.nii.gz")
         here = []
         for path in sorted(two.glob(f"{name}-*.json")):
-            here += agreement.work_in(path, fields := agreement.record.load(path), volume, fields["annotator"])
+            here += agreement.work_in(path, agreement.record.load(path), volume)
         works += here
         found += agreement.compare(here, volume.spacing)
     (axes,) = agreement.plot(found).axes
