@@ -73,6 +73,18 @@ def test_what_cannot_be_done_is_said(tmp_path, capsys):
     assert "leave out --each" in refusal(capsys, "export", record, "-o", tmp_path / "s", "--nnunet", "--each")
 
 
+def test_an_anonymous_export_names_no_image(tmp_path, capsys):
+    record, _ = saved(tmp_path, "Smith", {"liver": (2, 5)})
+    out = tmp_path / "out"
+    assert "names the image" in refusal(capsys, "export", record, "-o", tmp_path / "Smith-1.nii.gz", "--anonymous")
+    assert "names the image" in refusal(capsys, "export", record, "-o", out, "--anonymous")
+    assert "names the patient" in refusal(capsys, "export", record, "-o", tmp_path / "x.dcm", "--anonymous")
+    assert "holds the images" in refusal(capsys, "export", record, "-o", out, "--nnunet", "--anonymous")
+    assert not list(out.glob("*"))
+    assert run(capsys, "export", record, "-o", tmp_path / "case-1.nii.gz", "--anonymous")[0] == 0
+    assert b"Smith" not in (tmp_path / "case-1.labels.json").read_bytes()
+
+
 def test_a_training_set_numbers_objects_alike(tmp_path, capsys):
     _, first = saved(tmp_path, "a", {"liver": (2, 5), "spleen": (8, 9)})
     _, second = saved(tmp_path, "b", {"spleen": (1, 3), "cyst": (10, 12)})
