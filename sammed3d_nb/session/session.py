@@ -20,16 +20,16 @@ from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
 from sammed3d_nb.session.autosave import Autosave, keep_other, signature
-from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
+from sammed3d_nb.session.doubting import Doubting
+from sammed3d_nb.session.edits import WITH_ANOTHER, Combine, Edit, Operation, Paint, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, refuse_identifying, write_export
 from sammed3d_nb.session.making import Maker
-from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour
+from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, find, free_colour, free_name
 from sammed3d_nb.session.statistics import Measured, measured
-from sammed3d_nb.session.table import ObjectTable
 from sammed3d_nb.spaces import Trace, Transform
 
 
-class Session(ObjectTable):
+class Session(Doubting):
     """Interactive segmentation of one volume with one model.
 
     Args:
@@ -176,6 +176,7 @@ class Session(ObjectTable):
         *,
         lower: float | None = None,
         upper: float | None = None,
+        within: LocalMask | None = None,
     ) -> LocalMask:
         """Set voxels of the current object by hand; later prompts leave them as they are.
 
@@ -184,6 +185,7 @@ class Session(ObjectTable):
             add: True: they belong to the object; False: they do not.
             lower: Only voxels of at least this intensity.
             upper: Only voxels of at most this intensity.
+            within: Only voxels of this mask, e.g. `unsure`.
 
         Returns:
             What was left to other objects.
@@ -193,8 +195,13 @@ class Session(ObjectTable):
         """
         with self._lock:
             where = within_range(voxels_of(voxels, self.volume), self.volume, lower, upper)
+            if within is not None:
+                where = where & voxels_of(within, self.volume)
             if not where.count:
-                raise PromptError("There is no voxel to paint: none was given, or none lies in the intensity range.")
+                raise PromptError(
+                    "There is no voxel to paint: none was given, or none lies where painting is allowed (the intensity "
+                    "range, or what the network is unsure of)."
+                )
             return self._edit(Paint(PackedMask.of(where), add))
 
     def apply(self, operation: str, **options: Any) -> LocalMask:
@@ -202,10 +209,15 @@ class Session(ObjectTable):
 
         Args:
             operation: "largest component", "keep clicked" (the parts with a positive click), "fill holes", "smooth",
-                "grow", "shrink", "threshold" or "interpolate slices".
+                "grow", "shrink", "threshold", "fill" (what hangs together with a voxel), "cut" (along a line on a
+                slice), "interpolate slices", "merge" (another object becomes part of this one), "subtract" or
+                "intersect" (another object's voxels).
             options: By operation: ``axis`` ("i", "j" or "k": slice by slice across it; fill holes, interpolate
-                slices), ``sigma_mm`` (smooth), ``mm`` (grow, shrink), ``lower`` and ``upper`` (threshold, grow: image
-                intensities, e.g. HU).
+                slices), ``sigma_mm`` (smooth), ``mm`` (grow, shrink; fill: at most so far from the voxel), ``lower``
+                and ``upper`` (threshold, grow, fill: image intensities, e.g. HU), ``beyond_mm`` (threshold: how far
+                round the mask it paints too), ``at`` (fill: the voxel (i, j, k)), ``first``, ``last`` and ``axis``
+                (cut: the line's ends (i, j, k) and the axis across its slice; the side with more positive clicks
+                stays, else the larger one), ``other`` (merge, subtract, intersect: the other object's name).
 
         Returns:
             What was left to other objects.
@@ -213,10 +225,47 @@ class Session(ObjectTable):
         Raises:
             PromptError: The operation or an option is not known, there is no mask, or the object is locked.
         """
-        edit = Operation(operation, options)
-        check_operation(edit)
+        if operation in WITH_ANOTHER:
+            with self._lock:
+                return self._combine(operation, **options)
+        edit = Operation.of(operation, options)
         with self._lock:
             return self._edit(edit)
+
+    def mask_after(self, operation: str, **options: Any) -> LocalMask:
+        """The mask that the current object would have after `apply`; nothing is changed, and nobody has to wait."""
+        with self._lock:
+            item = self._unlocked(self.current)
+            if operation in WITH_ANOTHER:
+                other = self._other(operation, item, **options)
+                edit: Edit = Combine(operation, other.name, PackedMask.of(other.local))
+                others = [one for one in self._others(item) if operation != "merge" or one.key != other.key]
+            else:
+                edit, others = Operation.of(operation, options), self._others(item)
+            maker = self._maker
+        return maker.tried(item, edit, others)
+
+    def copy(self, name: str | None = None) -> SegmentedObject:
+        """A new object with the current one's mask, which may share voxels with others; it becomes the current one.
+
+        Args:
+            name: Of the copy; by default the first free "copy of …".
+
+        Raises:
+            UserError: The name is taken, or the current object has no mask.
+        """
+        with self._lock:
+            source = self.current
+            if not source.local.count:
+                raise PromptError(f"“{source.name}” has no mask to copy yet.")
+            taken = {item.name for item in self.objects}
+            stem = f"copy of {source.name}"[: LONGEST_NAME - 9]
+            called = free_name(self.objects, name or next(n for n in _numbered(stem) if n not in taken))
+            new = SegmentedObject.empty(self._new_key(), called, free_colour(self.objects), self.volume.size)
+            edit = Combine("copy", source.name, PackedMask.of(source.local))
+            new = self._maker.say(replace(new, overlaps=True), edit, self._options, ())
+            self._commit(f"copy {source.name}", {new.key: new}, added=[new.key], select=new.key)
+            return new
 
     def reset(self) -> None:
         """Forget the current object's prompts, edits and mask (which can be undone)."""
@@ -434,6 +483,29 @@ class Session(ObjectTable):
                 way = "unlock it" if other.locked else "allow overlap, or erase it there"
                 state = "locked " if other.locked else ""
                 raise ClickError(f"Voxel {prompt.ijk} belongs to the {state}“{other.name}”; {way}, or click elsewhere.")
+
+    def _other(self, operation: str, item: SegmentedObject, other: Any = None, **unknown: Any) -> SegmentedObject:
+        """The object that one of `WITH_ANOTHER` takes."""
+        if unknown or not isinstance(other, str):
+            raise PromptError(f"“{operation}” takes one option, other: the name of another object.")
+        found = find(self.objects, other)
+        if found.key == item.key:
+            raise PromptError(f"“{operation}” needs two objects, and “{other}” is the current one.")
+        return self._unlocked(found) if operation == "merge" else found
+
+    def _combine(self, operation: str, **options: Any) -> LocalMask:
+        """Combine the current object with another one; a merged one is gone afterwards, in the same step."""
+        item = self._unlocked(self.current)
+        other = self._other(operation, item, **options)
+        edit = Combine(operation, other.name, PackedMask.of(other.local))
+        if operation != "merge":
+            return self._edit(edit)
+        others = [one for one in self._others(item) if one.key != other.key]
+        after = self._maker.say(item, edit, self._options, others)
+        assert after.said is not None
+        order = [key for key in self._history.state.order if key != other.key]
+        self._commit(f"merge {other.name} into {item.name}", {item.key: after, other.key: None}, order=order)
+        return after.said.spared.unpack(self.volume.size)
 
     def _edit(self, edit: Edit) -> LocalMask:
         item = self._unlocked(self.current)
