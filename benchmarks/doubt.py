@@ -175,6 +175,7 @@ def sample(folders: list[Path], seed: int) -> Iterator[tuple[LabelledCase, int]]
 
 
 def main() -> None:
+    """Measure, and print a line for each structure and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="CASE")
     parser.add_argument("--structures", type=int, default=16, help="that are not right after one click")
@@ -237,10 +238,8 @@ def main() -> None:
     for name in names[: len(SCORES)]:
         for other in names[len(SCORES) : len(SCORES) + 2]:
             difference = np.subtract(counts[name], counts[other])
-            print(
-                f"{name} against {other}: {np.mean(difference):+.2f} prompts; fewer in {(difference < 0).sum()}, as many in "
-                f"{(difference == 0).sum()}, more in {(difference > 0).sum()}"
-            )
+            fewer, more = (difference < 0).sum(), (difference > 0).sum()
+            print(f"{name} against {other}: {np.mean(difference):+.2f} prompts; fewer in {fewer}, more in {more}")
 
 
 if __name__ == "__main__":

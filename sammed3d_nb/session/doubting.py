@@ -67,8 +67,8 @@ class Doubting(ObjectTable, ABC):
         key, doubt = self.current.key, self.local_doubt()
         looked = self._looked.setdefault(key, [])
         for place in places(doubt, self.volume.spacing, score):
-            ways = np.subtract(looked or [(np.inf,) * 3], place.at) * self.volume.spacing
-            if np.linalg.norm(ways, axis=1).min() >= APART_MM:
+            ways = np.reshape(looked, (-1, 3)) - place.at
+            if (np.linalg.norm(ways * self.volume.spacing, axis=1) >= APART_MM).all():
                 looked.append(place.at)
                 return place
         looked.clear()

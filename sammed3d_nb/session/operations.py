@@ -260,7 +260,7 @@ OPERATIONS: Mapping[str, Entry] = {
     "cut": Entry(_cut, {"first": None, "last": None, "axis": None}),
     "interpolate slices": Entry(_interpolate, {"axis": None}),
 }
-"""Every operation of `Session.apply` on one mask, with its options: lengths in mm, bounds in the image's intensities."""
+"""Every operation of `Session.apply` on one mask, with its options: lengths in mm, bounds in the image's own unit."""
 
 
 def run(name: str, options: Mapping[str, Any], mask: LocalMask, volume: Volume, clicks: Sequence[Index]) -> LocalMask:
