@@ -119,7 +119,6 @@ def test_clicks_made_while_the_tunnel_is_down_are_kept_and_arrive(dashboard, ope
     tunnel.cut()
 
 
-@pytest.mark.xfail(run=False, reason="fails since the page draws the slices: open, first thing of the next session")
 def test_clicks_that_got_lost_on_the_way_are_told(dashboard, open_page) -> None:
     dashboard.forget()
     tunnel = Tunnel(urlsplit(dashboard.url).port)
@@ -196,7 +195,6 @@ def test_a_page_that_comes_back_shows_what_it_showed(dashboard, open_page) -> No
     screen.wait_for_status("Undone: click 1 of object 1")
 
 
-@pytest.mark.xfail(run=False, reason="fails since the page draws the slices: open, first thing of the next session")
 def test_a_page_that_comes_back_is_on_the_same_case(serve, phantom_file, small_model, open_page, tmp_path) -> None:
     other = tmp_path / "other.nii.gz"
     other.write_bytes(phantom_file.read_bytes())

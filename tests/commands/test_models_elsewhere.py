@@ -144,7 +144,7 @@ def test_app_tells_its_kernels_where_the_key_is_not_what_it_is(
 def test_the_app_answers_with_a_server_and_says_when_it_is_gone(server: OfficialServer, tmp_path: Path) -> None:
     from ui_page import Browser
 
-    app = snb.App(image(), snb.load_model(server.url, api_key=KEY), output=tmp_path)
+    app = snb.App(image(), snb.load_model(server.url, api_key=KEY), output=tmp_path, renderer="ipympl")
     try:
         page = Browser(app, "axial")
         app.wait(60)
