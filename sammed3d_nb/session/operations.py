@@ -92,8 +92,7 @@ def _flood(asked: Asked, at: Sequence[float] | None, lower: float | None, upper:
     """The mask and what hangs together with a voxel by faces, in a range of intensities and a ball round it."""
     i, j, k = _seed(at, asked.volume)
     if lower is None and upper is None:
-        near = asked.volume.array[tuple(slice(max(0, n - 1), n + 2) for n in (k, j, i))].astype(np.float64)
-        lower, upper = float(near.mean() - _FLOOD_SD * near.std()), float(near.mean() + _FLOOD_SD * near.std())
+        lower, upper = near_range(asked.volume, (i, j, k))
     allowed = _in_range(asked.values, lower, upper)
     squares = [
         ((np.arange(n) + first - place) * edge) ** 2
@@ -108,6 +107,12 @@ def _flood(asked: Asked, at: Sequence[float] | None, lower: float | None, upper:
         value = asked.volume.array[k, j, i]
         raise PromptError(f"Voxel ({i}, {j}, {k}) has {value:g}, which is not in the range to fill; widen it.")
     return np.asarray(asked.mask | (labels == seed))
+
+
+def near_range(volume: Volume, ijk: Index) -> tuple[float, float]:
+    """Intensities like those round a voxel: mean ± 2.5 standard deviations of the 3 × 3 × 3 voxels there."""
+    near = volume.array[tuple(slice(max(0, n - 1), n + 2) for n in ijk[::-1])].astype(np.float64)
+    return float(near.mean() - _FLOOD_SD * near.std()), float(near.mean() + _FLOOD_SD * near.std())
 
 
 def _seed(at: Sequence[float] | None, volume: Volume) -> Index:

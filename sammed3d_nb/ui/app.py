@@ -17,6 +17,7 @@ from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.chain_panel import ChainPanel
 from sammed3d_nb.ui.closing import close_tree
 from sammed3d_nb.ui.display_panel import DisplayPanel
+from sammed3d_nb.ui.edit_panel import EditPanel
 from sammed3d_nb.ui.files import Files
 from sammed3d_nb.ui.frame import Frame
 from sammed3d_nb.ui.growth import Growth
@@ -35,6 +36,7 @@ from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.records import open_volume
 from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.tabs import Tabs
 from sammed3d_nb.ui.under_cursor import UnderCursor
 from sammed3d_nb.ui.worklist import RENDERER, Case
 
@@ -98,7 +100,9 @@ class App:
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage, self.views)
         self.jump = Jump(stage, self.views, self.page)
-        self.help = Help(stage, self.jump.close)
+        self.edits = EditPanel(stage, self.views)
+        self.tabs = Tabs(stage, (self.edits,))
+        self.help = Help(stage, self.jump.close, self.tabs.close)
         self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
             Navigation(self.views),
@@ -108,6 +112,8 @@ class App:
             self.display,
             self.prompts,
             self.history,
+            self.edits,
+            self.tabs,
             self.growth,
             self.under_cursor,
             self.preview,

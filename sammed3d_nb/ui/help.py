@@ -15,10 +15,10 @@ class Help(Tool):
 
     Args:
         stage: What the tools share.
-        close_others: Closes the other small panels, for Esc.
+        close_others: Close the other small panels, for Esc.
     """
 
-    def __init__(self, stage: Stage, close_others: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, stage: Stage, *close_others: Callable[[], None]) -> None:
         self.panel = widgets.HTML(help_html(), layout=widgets.Layout(display="none"))
         self.panel.add_class("snb-help-panel")
         self.over = (self.panel,)
@@ -26,7 +26,8 @@ class Help(Tool):
 
         def close() -> None:
             self._show(False)
-            close_others()
+            for close_other in close_others:
+                close_other()
 
         self.actions = {"toggle_help": lambda: self._show(self.panel.layout.display == "none"), "close_panels": close}
 

@@ -22,7 +22,7 @@ class Masks(Tool):
             Shown(o.local, rgb(o.colour), current=o.name == session.current.name, name=o.name)
             for o in shown
             if o.local.count
-        ]
+        ] + [extra for shown in self._views.extras.values() for extra in shown]
         result = session.result
         cubes = () if result is None else result.cubes
         self._views.set_cubes([(cube.chain(session.volume).between("cube", "array"), cube.size) for cube in cubes])

@@ -13,6 +13,7 @@ from sammed3d_nb.ui.view import Display, Pointer, Shown, SliceView
 
 Voxel = tuple[int, int, int]
 
+EXTRA = "\0"
 GAP = 4  # CSS pixels between the views
 SLIDER_HEIGHT = 22
 
@@ -34,6 +35,8 @@ class Scene(ABC):
         followers: Called when the crosshair has moved.
         left: What a left click says: True positive, False negative, None where it is no prompt; so that a page can
             draw its mark before the kernel has heard of it.
+        extras: Masks that tools show over the objects, by tool: a preview, doubt, a comparison. Their names begin with
+            ``EXTRA``, so that they are none of an object's.
         cubes: The network's cubes to outline, each by its affine to the array and its edge in voxels.
     """
 
@@ -51,6 +54,7 @@ class Scene(ABC):
         self.followers: list[Callable[[], object]] = []
         self.left: bool | None = None
         self.objects: Sequence[Shown] = ()
+        self.extras: dict[str, Sequence[Shown]] = {}
         self.clicks: Sequence[tuple[Sequence[int], bool]] = ()
         self.cubes: Sequence[tuple[Transform, int]] = ()
         self.volume: Volume | None = None
@@ -66,6 +70,7 @@ class Scene(ABC):
         """Show another volume from its middle, with its default window; None to show nothing."""
         with self.lock:
             self.volume, self.objects, self.clicks, self.cubes = volume, (), (), ()
+            self.extras = {}
             self._hovered = None
             if volume is not None:
                 i, j, k = (n // 2 for n in volume.size)

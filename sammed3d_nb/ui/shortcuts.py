@@ -35,6 +35,7 @@ SHORTCUTS = (
     Shortcut(("shift+r",), "reset", "Clear this object's clicks", SEGMENT),
     Shortcut(("n",), "new_object", "New object", SEGMENT),
     Shortcut(("o",), "next_object", "Next object", SEGMENT),
+    Shortcut(("a",), "toggle_edits", "Edit the mask as a whole", SEGMENT),
     Shortcut(("g",), "toggle_growing", "Let masks grow beyond the cube", SEGMENT),
     Shortcut(("1",), "window_1", "Soft tissue window", DISPLAY),
     Shortcut(("2",), "window_2", "Lung window", DISPLAY),
