@@ -4,7 +4,8 @@ Each structure is shown by one click deepest inside. Then every user corrects it
 the network is most unsure (for each way of ranking), one clicks on errors at random, one looks through the axial slices
 in order and clicks at the first error that is seen. All click alike: deepest in an error of the slice they look at.
 An error is seen when it holds a square of 3 × 3 voxels; smaller ones count when there is no other. For comparison, the
-challenge's user, who knows every error and clicks deepest in the largest one.
+challenge's user, who knows every error and clicks deepest in the largest one; structures that not even this one brings
+to the goal are left out, and counted.
 
     python benchmarks/doubt.py CASE… [--structures 16] [--most 8] [--seconds 840]
 """
@@ -191,7 +192,7 @@ def main() -> None:
     counts: dict[str, list[int]] = {name: [] for name in names}
     curves: dict[str, list[list[float]]] = {name: [] for name in names}
     seen: dict[str, int] = dict.fromkeys(names, 0)
-    right = 0
+    right = beyond = 0
     for case, label in sample(options.folders, options.seed):
         if len(counts[names[0]]) >= options.structures or time.monotonic() - started > options.seconds:
             break
@@ -205,8 +206,8 @@ def main() -> None:
             right += 1
             continue
         axes, _ = closest_canonical(case.volume.voxel_to_ras.affine[:3, :3])
-        row = []
-        for name in names:
+        row: list[str] = []
+        for name in (names[-1], *names[:-1]):
             rng = np.random.default_rng([options.seed, label])
             if name.startswith("doubt"):
                 user = unsure(name.removeprefix("doubt: "), rng)
@@ -214,15 +215,21 @@ def main() -> None:
                 user = {"random error": at_random, "slices in order": in_order, "all-knowing": all_knowing}[name](rng)
             scores, looks = corrected(session, truth, 2 - axes[2], user, options.most)
             reached = scores[-1] >= GOAL
+            if name == names[-1] and not reached:
+                break
             counts[name].append(len(scores) if reached else options.most + 1)
             curves[name].append(scores + [scores[-1]] * (options.most - len(scores)))
             seen[name] += looks
             row.append(f"{'' if reached else '›'}{len(scores) if reached else options.most} ({max(scores):.3f})")
+        if not row:
+            beyond += 1
+            continue
+        row.append(row.pop(0))
         print(
             f"{case.name + ' ' + case.unique_names[label]:<34.34}{first:>7.3f}  " + "".join(f"{r:>18}" for r in row),
             flush=True,
         )
-    print(f"\n{len(counts[names[0]])} structures; {right} more were right after one click")
+    print(f"\n{len(counts[names[0]])} structures; {right} more were right after one click, {beyond} beyond reach")
     print(
         f"{'':<18}{'mean prompts':>14}{'reached':>9}{'looks/prompt':>14}"
         + "".join(f"{f'Dice@{n}':>9}" for n in range(1, options.most + 1))

@@ -12,7 +12,7 @@ import numpy as np
 
 from sammed3d_nb.imaging.region import LocalMask, Region, dice
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.measure.evaluate import surface_dice
+from sammed3d_nb.measure.distances import surface_dice
 from sammed3d_nb.session import record
 from sammed3d_nb.session.statistics import Measured, measured
 

@@ -25,7 +25,7 @@ from sammed3d_nb.session.edits import WITH_ANOTHER, Combine, Edit, Operation, Pa
 from sammed3d_nb.session.export import label_map, refuse_identifying, write_export
 from sammed3d_nb.session.making import Maker
 from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, find, free_colour, free_name
-from sammed3d_nb.session.statistics import Measured, measured
+from sammed3d_nb.session.statistics import Known, Measured, csv_text, measured, write_table
 from sammed3d_nb.spaces import Trace, Transform
 
 
@@ -71,6 +71,7 @@ class Session(Doubting):
         self.annotator = annotator
         self.anonymous = anonymous
         self._maker = Maker(volume, model)
+        self._figures: Known = weakref.WeakKeyDictionary()
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
         if autosave is not None:
@@ -330,7 +331,17 @@ class Session(Doubting):
     def measure(self) -> list[Measured]:
         """Volume, intensities, extents, prompts and seconds of work of every object."""
         with self._lock:
-            return measured(self.objects, self.volume, self.steps)
+            return measured(self.objects, self.volume, self.steps, self._figures)
+
+    def export_table(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what `measure` tells as a .csv file, whole or not at all; see `statistics.COLUMNS`.
+
+        Raises:
+            UserError: It is there already, or cannot be written.
+        """
+        place = _place(path)
+        case, who = ("", "") if self.anonymous else (self.volume.name, self.annotator or "")
+        return write_table(csv_text(self.measure(), case, who), place, overwrite=overwrite)
 
     # -- files -------------------------------------------------------------------------------------------------
 

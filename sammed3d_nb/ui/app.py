@@ -16,7 +16,9 @@ from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.chain_panel import ChainPanel
 from sammed3d_nb.ui.closing import close_tree
+from sammed3d_nb.ui.compare_panel import ComparePanel
 from sammed3d_nb.ui.display_panel import DisplayPanel
+from sammed3d_nb.ui.doubt_panel import DoubtPanel
 from sammed3d_nb.ui.edit_panel import EditPanel
 from sammed3d_nb.ui.files import Files
 from sammed3d_nb.ui.frame import Frame
@@ -36,6 +38,7 @@ from sammed3d_nb.ui.preview import Preview
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.records import open_volume
 from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.table_panel import TablePanel
 from sammed3d_nb.ui.tabs import Tabs
 from sammed3d_nb.ui.under_cursor import UnderCursor
 from sammed3d_nb.ui.worklist import RENDERER, Case
@@ -101,7 +104,10 @@ class App:
         self.preview = Preview(stage, self.views)
         self.jump = Jump(stage, self.views, self.page)
         self.edits = EditPanel(stage, self.views)
-        self.tabs = Tabs(stage, (self.edits,))
+        self.doubt = DoubtPanel(stage, self.views)
+        self.table = TablePanel(stage, self.page)
+        self.compare = ComparePanel(stage, self.views)
+        self.tabs = Tabs(stage, (self.edits, self.doubt, self.table, self.compare))
         self.help = Help(stage, self.jump.close, self.tabs.close)
         self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
@@ -112,7 +118,7 @@ class App:
             self.display,
             self.prompts,
             self.history,
-            self.edits,
+            *self.tabs.tabs,
             self.tabs,
             self.growth,
             self.under_cursor,
