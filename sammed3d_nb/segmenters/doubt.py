@@ -88,10 +88,10 @@ def places(doubt: Doubt, spacing: Sequence[float], score: str = SCORES[0]) -> It
     """The places worth a look, the most so first.
 
     An answer is unsure all along its border, in a thin shell that is one connected region; what counts is where the
-    shell is thick. "depth" takes the voxels deepest inside the regions of `UNSURE` voxels, ranked by the mL of a ball as
-    deep, `APART_MM` from each other. "blob" adds up the doubt round each voxel (a Gaussian of `REACH_MM`) and takes its peaks, `APART_MM`
-    from each other. "volume" and "integral" take the connected regions of `UNSURE` voxels, ranked by their mL or by
-    their doubt times mL, and in each the most unsure voxel.
+    shell is thick. "depth" takes the voxels deepest inside the regions of `UNSURE` voxels, ranked by the mL of a ball
+    as deep. "blob" adds up the doubt round each voxel (a Gaussian of `REACH_MM`) and takes its peaks. Both leave
+    `APART_MM` between two places. "volume" and "integral" take the connected regions of `UNSURE` voxels, ranked by
+    their mL or by their doubt times mL, and in each the most unsure voxel.
 
     Args:
         doubt: Where the network is unsure.
