@@ -32,7 +32,7 @@ function nameControls(root) {
       if (element.tagName === "CANVAS") put(element, "role", "img");
     }
   }
-  for (const button of root.querySelectorAll("button.jupyter-widgets.widget-toggle-button, .widget-toggle-buttons button")) {
+  for (const button of root.querySelectorAll("button.jupyter-widgets.widget-toggle-button, .widget-toggle-buttons button, button.snb-tool")) {
     put(button, "aria-pressed", String(button.classList.contains("mod-active")));
   }
   for (const select of root.querySelectorAll(".snb-toolbar select")) {

@@ -13,6 +13,7 @@ from sammed3d_nb.models.memory import give_back
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.brush import Brush
 from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.chain_panel import ChainPanel
 from sammed3d_nb.ui.closing import close_tree
@@ -28,6 +29,7 @@ from sammed3d_nb.ui.history_tool import HistoryTool
 from sammed3d_nb.ui.jump import Jump
 from sammed3d_nb.ui.lifetime import let_go, live
 from sammed3d_nb.ui.masks import Masks
+from sammed3d_nb.ui.measures import Measures
 from sammed3d_nb.ui.models import Models
 from sammed3d_nb.ui.navigation import Navigation
 from sammed3d_nb.ui.objects_panel import ObjectsPanel
@@ -40,6 +42,7 @@ from sammed3d_nb.ui.records import open_volume
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.table_panel import TablePanel
 from sammed3d_nb.ui.tabs import Tabs
+from sammed3d_nb.ui.tool_row import ToolRow
 from sammed3d_nb.ui.under_cursor import UnderCursor
 from sammed3d_nb.ui.worklist import RENDERER, Case
 
@@ -98,12 +101,15 @@ class App:
         self.cases = Cases(stage, self.models, cases, self.output if autosave else None)
         self.objects = ObjectsPanel(stage)
         self.display = DisplayPanel(stage, self.views, beside=[self.growth.button])
-        self.prompts = Prompts(stage, self.views, self.chain, self.page)
+        self.row = ToolRow(stage, self.views)
+        self.prompts = Prompts(stage, self.views, self.chain, self.page, self.row)  # the first tools of the row
+        self.brush = Brush(stage, self.row)
+        self.measures = Measures(stage, self.views, self.row)
         self.history = HistoryTool(stage)
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage, self.views)
         self.jump = Jump(stage, self.views, self.page)
-        self.edits = EditPanel(stage, self.views)
+        self.edits = EditPanel(stage, self.views, self.row)
         self.doubt = DoubtPanel(stage, self.views)
         self.table = TablePanel(stage, self.page)
         self.compare = ComparePanel(stage, self.views)
@@ -116,7 +122,10 @@ class App:
             self.models,
             self.objects,
             self.display,
+            self.row,
             self.prompts,
+            self.brush,
+            self.measures,
             self.history,
             *self.tabs.tabs,
             self.tabs,

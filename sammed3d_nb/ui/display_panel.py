@@ -20,9 +20,9 @@ MANUAL = "Manual"
 _FLAGS = {  # field of `view.Display`: text, tooltip
     "masks": ("Masks", "Show masks (V)"),
     "contours": ("Outline", "Show outlines"),
-    "prompts": ("Clicks", "Show clicks (H)"),
+    "prompts": ("Clicks", "Show the marks of prompts (H)"),
     "crosshair": ("Cross", "Show the crosshair (X)"),
-    "cube": ("Cube", "Show the network's cube (B)"),
+    "cube": ("Cube", "Show the network's cube (C)"),
     "smooth": ("Smooth", "Interpolate between voxels (I)"),
 }
 
@@ -47,7 +47,7 @@ class DisplayPanel(Tool):
             0.35, min=0, max=1, step=0.05, description="Fill", readout=False,
             style=widgets.SliderStyle(description_width="26px"), layout=widgets.Layout(width="auto", flex="1 1 110px"),
         )  # fmt: skip
-        self.opacity.tooltip = "Opacity of the masks ([ and ])"
+        self.opacity.tooltip = "Opacity of the masks (, and .)"
         self.opacity.observe(lambda change: self._tell("opacity", change["new"]), names="value")
         self.flags = {field: self._flag(field, *texts) for field, texts in _FLAGS.items()}
         panel = widgets.HBox([self.opacity, *self.flags.values(), *beside])

@@ -17,12 +17,14 @@ from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.planes import PLANES
 from sammed3d_nb.ui.scene import EXTRA
 from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.stroke import RULER, Armed, Stroke
 from sammed3d_nb.ui.tabs import Tab
+from sammed3d_nb.ui.tool_row import ToolRow
 from sammed3d_nb.ui.view import Shown
 
 COLOURS = ("#ff4dff", "#00ff9d")
 """Of a preview: the one that is farther from the object's own."""
-COPY = "copy"
+COPY, CUT = "copy", "cut"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ _CHOICES = {
     "grow": _Choice("Grow", "Add a margin", ("mm",), 2.0),
     "shrink": _Choice("Shrink", "Take a margin away", ("mm",), 2.0),
     "smooth": _Choice("Smooth", "Round off corners and steps", ("sigma_mm",), 1.5),
+    CUT: _Choice("Cut", "Draw a line across the mask: the side without positive clicks goes, else the smaller one"),
     "fill holes": _Choice("Holes", "Fill holes", ("axis",)),
     "largest component": _Choice("Largest", "Keep the largest part alone"),
     "keep clicked": _Choice("Clicked", "Keep the parts with a positive click"),
@@ -58,12 +61,14 @@ class EditPanel(Tab):
     Args:
         stage: What the tools share.
         views: Where the mask after the operation is shown before it is applied.
+        row: Where the tool that draws the line to cut along is chosen.
     """
 
     title, tooltip, action = "Edit", "Operations on the mask, shown before they are applied (A)", "toggle_edits"
 
-    def __init__(self, stage: Stage, views: OrthoViews) -> None:
-        self._stage, self._views = stage, views
+    def __init__(self, stage: Stage, views: OrthoViews, row: ToolRow) -> None:
+        self._stage, self._views, self._row = stage, views, row
+        self._line: Stroke | None = None  # to cut along
         self._asked = 0  # previews asked for; an older one is not shown
         self._waiting = False
         self._of: tuple[Any, ...] = ()  # what the preview was made of
@@ -97,6 +102,7 @@ class EditPanel(Tab):
         foot.add_class("snb-foot")
         self.panel = widgets.VBox([self.choice, self.mm, self.range, self.axis, self.other, foot])
         self.choice.observe(stage.guarded(lambda change: self._chosen()), names="value")
+        row.add(Armed(CUT, RULER, says="yes"), "Cut", _CHOICES[CUT].tooltip, self._drawn)
         views.followers.append(stage.guarded(self._crossed))
         self._arrange()
 
@@ -127,6 +133,18 @@ class EditPanel(Tab):
 
         self.choose(None)
         self._stage.change("Editing", job, notes=notes, message=lambda _: summary(session))
+
+    def _drawn(self, stroke: Stroke) -> None:
+        """A line to cut along."""
+        if len(stroke.canvas) < 2:
+            raise UserError("A cut needs a line; press at one end, and let go at the other.")
+        self._line = stroke
+        if not self.open:
+            self._stage.act(self.action)
+        if self.choice.value == CUT:
+            self._preview()
+        else:
+            self.choose(CUT)
 
     def leave(self) -> None:
         """Show nothing any more; a preview on its way is not shown."""
@@ -186,8 +204,14 @@ class EditPanel(Tab):
     def _chosen(self) -> None:
         name = self.choice.value
         self._arrange()
+        self._clear()
+        if name != CUT:
+            self._line = None
+            if self._views.armed.name == CUT:
+                self._row.choose("point")
+        elif self._line is None:
+            self._row.choose(CUT)
         if name is None:
-            self._clear()
             return
         self._quiet = True
         self.mm.min = 0.0 if name == "threshold" else 0.5
@@ -252,6 +276,11 @@ class EditPanel(Tab):
                 options[control] = self.mm.value
             else:
                 options[control] = getattr(self, control).value
+        if name == CUT:
+            if self._line is None:
+                raise UserError("There is no line to cut along; draw one across the mask on a view.")
+            first, last = self._line.places[[0, -1]].round(3).tolist()
+            options |= {"first": first, "last": last, "axis": "ijk"[self._line.axis]}
         if name == "fill":
             options["at"] = tuple(int(n) for n in self._views.cross)
         if name in WITH_ANOTHER and not options["other"]:
@@ -265,6 +294,10 @@ class EditPanel(Tab):
         """Show what the operation would make of the mask, worked out in the background; only the newest counts."""
         session = self._stage.session
         if session is None:
+            return
+        if self.choice.value == CUT and self._line is None:
+            self.told.value = "Draw a line across the mask on a view."
+            self.apply.disabled = True
             return
         self._asked += 1
         self._of = self._state(session)

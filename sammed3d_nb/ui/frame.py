@@ -9,7 +9,7 @@ from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.status import StatusLine
 from sammed3d_nb.ui.tool import Tool
 
-_BAR, _STATUS, _MARGIN = 42, 28, 6  # CSS pixels
+_BAR, _STATUS, _MARGIN = 74, 28, 6  # CSS pixels
 _LEAST_HEIGHT = 480
 _NARROW = 760  # below this width the panels stand under the views
 _PREVIEW = 404  # width of the column while the masks are shown in 3D there, so that no view is covered

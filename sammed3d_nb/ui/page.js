@@ -97,7 +97,8 @@ function render({ model, el }) {
 
   const onPress = (event) => {
     if (!takesText(event.target)) root.focus({ preventScroll: true });
-    const clicks = (event.button === 0 || event.button === 2) && !event.shiftKey && !event.altKey;
+    const draws = event.target.closest("[data-draws]"); // what is drawn is counted when it is finished
+    const clicks = (event.button === 0 || event.button === 2) && !event.shiftKey && !event.altKey && !draws;
     if (clicks && event.target.closest(".snb-view") && event.target.closest("canvas, .jupyter-matplotlib")) {
       health.post({ type: "press" });
     }
@@ -142,6 +143,7 @@ function render({ model, el }) {
     const ear = inVoila ? document : root;
     for (const type of ["keydown", "keyup"]) ear.addEventListener(type, onKey, { capture: true, signal });
     root.addEventListener("pointerdown", onPress, { signal });
+    root.addEventListener("snb-stroke", () => health.post({ type: "press" }), { signal });
     for (const type of ["pointermove", "pointerup", "wheel", "keyup"]) {
       root.addEventListener(type, stirred, { passive: true, signal });
     }

@@ -5,62 +5,30 @@ itself is sent as the difference to what the page is known to have, so that noth
 message carries the number of the volume, the generation; what belongs to another one is dropped at either end.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import traitlets
-from anywidget import AnyWidget
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
-from sammed3d_nb.spaces import Transform, box
 from sammed3d_nb.ui.compose import CT_WINDOWS, Region, Window
 from sammed3d_nb.ui.packing import pack_masks, pack_slice
+from sammed3d_nb.ui.page_fields import armed_fields, corners, line_fields, plane_fields, to_plane, tool_fields
 from sammed3d_nb.ui.planes import Plane
 from sammed3d_nb.ui.scene import GAP, SLIDER_HEIGHT, Renderer, Scene
 from sammed3d_nb.ui.shortcuts import ACTIONS
+from sammed3d_nb.ui.slice_views import FLAGS, SliceViews
+from sammed3d_nb.ui.stroke import Stroke
 from sammed3d_nb.ui.view import Pointer
 
-_HERE = Path(__file__).parent / "viewer"
-_MODULES = ("geometry", "codec", "outlines", "store", "picture", "gestures", "talk", "tools", "keys", "views")
 _BUTTONS = (1, 2, 3)  # as the page counts them (0, 1, 2) → as `Pointer` does
 
 IMAGE, MASKS = 1, 2  # what the page asks for
-
-
-def _module() -> str:
-    """The modules of `viewer` as one, for a widget can only have one: each in a scope, after those that it imports."""
-    scopes = []
-    for name in _MODULES:
-        text = (_HERE / f"{name}.js").read_text(encoding="utf-8")
-        text = re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE)
-        given = re.findall(r"^export (?:async )?(?:function|class|const) (\w+)", text, flags=re.MULTILINE)
-        text = re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
-        scope = f"const {{ {', '.join(given)} }} = (() => {{\n{text}\nreturn {{ {', '.join(given)} }};\n}})();"
-        scopes.append(scope if given else text)
-    return "\n".join(scopes)
-
-
-class SliceViews(AnyWidget):
-    """The widget. What can be switched without the kernel is a trait, so that controls can be linked to it."""
-
-    _esm = _module()
-    _css = (_HERE / "views.css").read_text(encoding="utf-8")
-    opacity = traitlets.Float(0.35).tag(sync=True)
-    masks = traitlets.Bool(True).tag(sync=True)
-    contours = traitlets.Bool(True).tag(sync=True)
-    prompts = traitlets.Bool(True).tag(sync=True)
-    crosshair = traitlets.Bool(True).tag(sync=True)
-    cube = traitlets.Bool(False).tag(sync=True)
-    smooth = traitlets.Bool(True).tag(sync=True)
-
-
-FLAGS = ("opacity", "masks", "contours", "prompts", "crosshair", "cube", "smooth")
 
 
 class _Object:
@@ -91,6 +59,8 @@ class PageRenderer(Renderer):
         self._known: dict[str, Any] = {}  # what the pages have
         self._objects: dict[str, _Object] = {}
         self._numbers = 0
+        self._switching = False  # what a page has switched is being followed: what differs is sent afterwards
+        self._settled: dict[str, int] = {}  # by page, its last stroke that has become what it was to become
         self._fit: Window | None = None
         self.able = False  # a page has said that it draws
         self.webgl = True  # until a page says that it has none
@@ -154,7 +124,9 @@ class PageRenderer(Renderer):
             "type": "scene",
             "generation": self._generation,
             "volume": None if volume is None else list(volume.size),
-            "planes": None if volume is None else {name: _plane(plane) for name, plane in planes.items() if plane},
+            "planes": None
+            if volume is None
+            else {name: plane_fields(plane) for name, plane in planes.items() if plane},
             "keys": ACTIONS,
             "shades": [NEGATIVE_MARK, POSITIVE_MARK, MARK_EDGE],
             "presets": {name: [window.level, window.width] for name, window in presets.items()},
@@ -166,7 +138,7 @@ class PageRenderer(Renderer):
 
     def _flush(self, heard: dict[str, Any] | None = None) -> None:
         """Send what differs from what the pages have, and to one of them that it was heard."""
-        if not self._pages:
+        if not self._pages or self._switching:
             return
         self._count_objects()
         fields = self._fields()
@@ -200,8 +172,13 @@ class PageRenderer(Renderer):
             "arrange": {"large": scene.large, "rooms": scene.rooms(), "slider": SLIDER_HEIGHT, "gap": GAP},
             "looks": looks,
             "left": scene.left,
+            "armed": armed_fields(scene.armed),
+            "tools": [{**tool_fields(tool), "refused": why} for tool, why in scene.tools],
+            "settled": dict(self._settled),
             "marks": [[*map(int, voxel), bool(positive)] for voxel, positive in scene.clicks],
-            "cubes": [_corners(to_array, size) for to_array, size in scene.cubes],
+            "lines": [line_fields(mark) for mark in scene.marks],
+            "measures": [line_fields(mark) for mark in scene.measures],
+            "cubes": [corners(to_array, size) for to_array, size in scene.cubes],
             "objects": [
                 {
                     "id": known.id,
@@ -277,6 +254,10 @@ class PageRenderer(Renderer):
                 raise UserError(
                     "The click was on the case before, which had just been left; click again where you mean it."
                 )
+            if kind == "stroke":
+                raise UserError(
+                    "That was drawn on the case before, which had just been left; draw it where you mean it."
+                )
         elif kind == "want":
             self._answer(page, content["list"])
         elif self._scene.volume is not None:
@@ -314,6 +295,36 @@ class PageRenderer(Renderer):
             if pointer is not None:
                 scene.active = pointer.plane
                 scene.on_prompt(pointer, bool(content["left"]))
+        elif kind == "stroke":
+            self._take_stroke(page, content)
+
+    def _take_stroke(self, page: str, content: dict[str, Any]) -> None:
+        """What was drawn on a page, with the tool that it was drawn with; the page shows it until it is settled."""
+        scene, number = self._scene, int(content["n"])
+
+        def settle(_: Any = None) -> None:
+            with scene.lock:
+                self._settled[page] = max(number, self._settled.get(page, 0))
+                self._flush()
+
+        doing: Future[Any] | None = None
+        try:
+            if content.get("state"):
+                self._take_state(page, content["state"])
+            view = scene.views[content["plane"]]
+            tool = next((armed for armed, _ in scene.tools if armed.name == content["tool"]), None)
+            if tool is None or view.plane is None:
+                raise UserError("There is no such tool any more; choose another one.")
+            scene.active = view.name
+            armed = replace(tool, mm=float(content["mm"]), ball=bool(content["ball"]))
+            canvas = np.array([[x, y, content["slice"]] for x, y in content["points"]], dtype=np.float64)
+            way = to_plane(content["matrix"])
+            doing = scene.on_stroke(Stroke.on(armed, view.plane, way, canvas, bool(content["positive"])))
+        finally:
+            if doing is None:
+                settle()
+            else:
+                doing.add_done_callback(settle)
 
     def _take_state(self, page: str, content: dict[str, Any]) -> None:
         """Where a page is now: the scene follows, and the other pages with it."""
@@ -340,40 +351,31 @@ class PageRenderer(Renderer):
             level, width = map(float, content["window"])
             told["window"] = self._known["window"] = [level, width]
             scene.on_window(Window(level, max(width, 1e-6)))
+        switched = {name: content[name] for name in ("tool", "mm", "left") if name in content}
+        if switched:
+            self._known |= {"armed": None, "left": None}  # sent again, unless they are as the page says
+            self._switching = True
+            try:
+                scene.on_switch(switched)
+            finally:
+                self._switching = False
+            now = {"armed": armed_fields(scene.armed), "left": scene.left}
+            if switched.items() <= {"tool": scene.armed.name, "mm": scene.armed.mm, "left": scene.left}.items():
+                told |= now
+                self._known |= now
         if told and len(self._pages) > 1:
             self.widget.send({"type": "update", "generation": self._generation, "origin": page, **told})
 
     def _pointer(self, content: dict[str, Any]) -> Pointer | None:
         """A position on a view with the page's own transform."""
-        matrix = np.eye(4)
-        flat = np.asarray(content["matrix"], dtype=np.float64)
-        matrix[:2, :2], matrix[:2, 3] = flat[:, :2], flat[:, 2]
         x, y, index = map(float, content["canvas"])
         button = content.get("button", -1)
         return self._scene.views[content["plane"]].pointer_at(
-            Transform("canvas", "plane", matrix),
+            to_plane(content["matrix"]),
             (x, y, index),
             _BUTTONS[button] if button in range(3) else 0,
             frozenset(content.get("modifiers", ())),
         )
-
-
-def _plane(plane: Plane) -> dict[str, Any]:
-    return {
-        "axes": list(plane.axes),
-        "flips": list(plane.flips),
-        "up": plane.up,
-        "shape": list(plane.shape),
-        "slices": plane.slices,
-        "spacing": list(plane.spacing),
-        "letters": list(plane.letters),
-    }
-
-
-def _corners(to_array: Transform, size: int) -> list[list[float]]:
-    """Two opposite corners (i, j, k) of a cube whose faces are parallel to the volume's."""
-    found: list[list[float]] = to_array(box((size,) * 3))[:, ::-1].tolist()
-    return found
 
 
 def _cut(mask: LocalMask, plane: Plane, index: int) -> bool:

@@ -1,11 +1,13 @@
-"""Prompts: clicks by the mouse or by code, their marks on the views, and the way that the last one took."""
+"""Prompts: clicks and what is drawn, their marks on the views, and the way that the last one took."""
 
 import time
 from collections import deque
 from concurrent.futures import Future
 
-import ipywidgets as widgets
+import numpy as np
 
+from sammed3d_nb.errors import UserError
+from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble
 from sammed3d_nb.session.objects import Result, Said
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
@@ -13,7 +15,9 @@ from sammed3d_nb.ui.describe import summary
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.stroke import BOX, CLICK, LINE, LOOP, Armed, Mark, Stroke
 from sammed3d_nb.ui.tool import Tool
+from sammed3d_nb.ui.tool_row import ToolRow
 from sammed3d_nb.ui.view import Pointer
 
 _DOUBLE_CLICK = 0.4  # seconds in which the same click again is the second half of a double click
@@ -22,32 +26,36 @@ Voxel = tuple[int, int, int]
 
 
 class Prompts(Tool):
-    """Takes clicks, and shows those of the current object.
+    """Takes clicks, boxes, scribbles and lassos, and shows those of the current object.
 
     Args:
         stage: What the tools share.
         views: Where the mouse clicks and the marks are drawn.
         chain: Shows the last click's way to the network.
         page: Puts that way into the clipboard.
+        row: Where the tools are chosen.
+
+    Attributes:
+        chosen: Which of the current object's prompts is highlighted, counted from 0; None for none.
     """
 
-    def __init__(self, stage: Stage, views: OrthoViews, chain: ChainPanel, page: Page) -> None:
+    def __init__(self, stage: Stage, views: OrthoViews, chain: ChainPanel, page: Page, row: ToolRow) -> None:
+        self._row = row
+        self.chosen: int | None = None
         self._stage, self._views, self._chain, self._page = stage, views, chain, page
         self._pending: list[tuple[Session, Voxel, bool]] = []  # asked for, not answered yet
         self._pointers: deque[tuple[Said | None, Pointer]] = deque(maxlen=200)  # by what was answered
         self._last_press: tuple[float, Voxel, bool] | None = None
-        self.sign = widgets.ToggleButtons(
-            options=[("+ Positive", True), ("− Negative", False)],
-            tooltips=["Left click adds (T)", "Left click removes (T)"],
-            style=widgets.ToggleButtonsStyle(button_width="auto"),
-        )
-        self.sign.add_class("snb-sign")
-        self.bar, self.side = (self.sign,), (chain.widget,)
-        self.actions = {"toggle_sign": self._toggle_sign}
+        self.side = (chain.widget,)
+        for armed, text, tip in (
+            (Armed("point", CLICK), "Point", "Click on the object; the right button says what is not"),
+            (Armed("box", BOX), "Box", "Draw a box round the object on a slice"),
+            (Armed("scribble", LINE), "Scribble", "Draw a stroke inside the object"),
+            (Armed("lasso", LOOP), "Lasso", "Draw a line round the object on a slice"),
+        ):
+            row.add(armed, text, tip, self._drawn, prompt=armed.name)
         views.on_prompt = self._pressed
         page.on_press = self._page_pressed
-        views.left = True
-        self.sign.observe(lambda change: self._told_sign(change["new"]), names="value")
 
     def click(self, voxel: Voxel, positive: bool, pointer: Pointer | None = None) -> "Future[Result]":
         """Click on a voxel for the current object, in the background; `pointer` is the mouse, None for code."""
@@ -80,6 +88,29 @@ class Prompts(Tool):
             notes=lambda result: (*seen, *result.notes),
             message=lambda _: summary(session, time.monotonic() - asked),
         )
+
+    def say(self, prompt: Prompt, stroke: Stroke | None = None) -> "Future[Result]":
+        """Say another prompt than a click for the current object, in the background; `stroke` is how it was drawn."""
+        asked = time.monotonic()
+        session = self._stage.ready()
+        seen: list[str] = []
+
+        def job(session: Session) -> Result:
+            seen.extend(self._show_current(session))
+            return session.add(prompt, approach=tuple(stroke.chain) if stroke else ())
+
+        return self._stage.change(
+            "Segmenting",
+            job,
+            notes=lambda result: (*seen, *result.notes),
+            message=lambda _: summary(session, time.monotonic() - asked),
+        )
+
+    def choose(self, number: int | None) -> None:
+        """Highlight one of the current object's prompts, counted from 0, on the views."""
+        self.chosen = number
+        self.refresh(self._stage.session)
+        self._views.redraw()
 
     def show(self, session: Session) -> None:
         """Forget how the mouse lay over the volume before."""
@@ -127,18 +158,53 @@ class Prompts(Tool):
     def _mark(self, session: Session) -> None:
         waiting = [(voxel, positive) for of, voxel, positive in self._pending if of is session]
         self._views.clicks = [*((click.ijk, click.positive) for click in session.clicks), *waiting]
+        prompts = session.prompts
+        if self.chosen is not None and self.chosen >= len(prompts):
+            self.chosen = None
+        self._views.marks = [
+            mark for number, prompt in enumerate(prompts) for mark in _marks(prompt, chosen=number == self.chosen)
+        ]
+
+    def _drawn(self, stroke: Stroke) -> "Future[Result]":
+        return self.say(_prompt_of(stroke, self._stage.ready()), stroke)
 
     def _pressed(self, pointer: Pointer, left: bool) -> None:
-        positive = bool(self.sign.value) if left else False
+        positive = bool(self._row.sign.value) if left else False
         now = time.monotonic()
         last, self._last_press = self._last_press, (now, pointer.voxel, positive)
         if last and last[1:] == (pointer.voxel, positive) and now - last[0] < _DOUBLE_CLICK:
             return
         self.click(pointer.voxel, positive, pointer)
 
-    def _told_sign(self, positive: bool) -> None:
-        self._views.left = positive
-        self._views.redraw()
 
-    def _toggle_sign(self) -> None:
-        self.sign.value = not self.sign.value
+def _prompt_of(stroke: Stroke, session: Session) -> Prompt:
+    """What a stroke says.
+
+    Raises:
+        UserError: It says nothing.
+    """
+    volume, tool = session.volume, stroke.armed
+    if tool.shape == CLICK:
+        i, j, k = stroke.voxels(volume)[0].tolist()
+        return Point((i, j, k), stroke.positive)
+    if tool.shape == LINE:
+        return Scribble(stroke.voxels(volume), stroke.positive)  # type: ignore[arg-type]
+    found = stroke.corners(volume)
+    if len(found) < 2 or (tool.shape == LOOP and len(found) < 3):
+        way = "press at one corner and let go at the opposite one" if tool.shape == BOX else "draw it round the object"
+        raise UserError(f"That {tool.name} encloses nothing; {way}.")
+    if tool.shape == BOX:
+        first, last = found[0].tolist(), found[-1].tolist()
+        return Box(first, last, stroke.positive)
+    return Lasso(found, stroke.positive)
+
+
+def _marks(prompt: Prompt, *, chosen: bool) -> list[Mark]:
+    """How a prompt is drawn; a click's own mark is drawn apart, and a start mask is seen as what became of it."""
+    if isinstance(prompt, Point):
+        return [Mark("point", np.array([prompt.ijk], dtype=float), prompt.positive, chosen)] if chosen else []
+    if isinstance(prompt, Box):
+        return [Mark("box", np.array([prompt.first, prompt.last], dtype=float), prompt.positive, chosen)]
+    if isinstance(prompt, Scribble | Lasso):
+        return [Mark(prompt.kind, prompt.voxels.astype(float), prompt.positive, chosen)]
+    return []

@@ -1,7 +1,8 @@
 """What the three linked views show and how one moves through it, whatever draws them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from threading import RLock
 from typing import Any
 
@@ -9,6 +10,7 @@ from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.spaces import Transform
 from sammed3d_nb.ui.compose import Window, default_window
 from sammed3d_nb.ui.planes import PLANES, Plane
+from sammed3d_nb.ui.stroke import Armed, Mark, Stroke
 from sammed3d_nb.ui.view import Display, Pointer, Shown, SliceView
 
 Voxel = tuple[int, int, int]
@@ -32,6 +34,13 @@ class Scene(ABC):
         on_prompt: Called with the pointer and True for a left, False for a right or Ctrl+click.
         on_hover: Called with the pointer when another voxel comes under the cursor, None when none is.
         on_window: Called with the window that a drag asks for.
+        on_stroke: Called with what was drawn with the tool that is armed; answers with what is being done about it,
+            None where that is done.
+        on_switch: Called with what the page has switched by itself: "tool" (a name), "mm" (the brush), "left".
+        armed: What pointing does now.
+        tools: What there is to arm, each with the reason why not, or "".
+        marks: What was said with other prompts than clicks, to be drawn like these.
+        measures: What was measured.
         followers: Called when the crosshair has moved.
         left: What a left click says: True positive, False negative, None where it is no prompt; so that a page can
             draw its mark before the kernel has heard of it.
@@ -45,6 +54,12 @@ class Scene(ABC):
         self.on_prompt: Callable[[Pointer, bool], object] = lambda pointer, left: None
         self.on_hover: Callable[[Pointer | None], object] = lambda pointer: None
         self.on_window: Callable[[Window], object] = lambda window: None
+        self.on_stroke: Callable[[Stroke], Future[Any] | None] = lambda stroke: None
+        self.on_switch: Callable[[Mapping[str, Any]], object] = lambda switched: None
+        self.armed = Armed()
+        self.tools: Sequence[tuple[Armed, str]] = ()
+        self.marks: Sequence[Mark] = ()
+        self.measures: Sequence[Mark] = ()
         self.radiological = radiological
         self.display = Display()
         self.views = {name: SliceView(name) for name in PLANES}
@@ -71,6 +86,7 @@ class Scene(ABC):
         with self.lock:
             self.volume, self.objects, self.clicks, self.cubes = volume, (), (), ()
             self.extras = {}
+            self.marks, self.measures = (), ()
             self._hovered = None
             if volume is not None:
                 i, j, k = (n // 2 for n in volume.size)
@@ -118,6 +134,12 @@ class Scene(ABC):
         """Change the grey-scale window of all views."""
         with self.lock:
             self.display.window = window
+            self.redraw()
+
+    def arm(self, armed: Armed) -> None:
+        """Let pointing at the views do something else from now on."""
+        with self.lock:
+            self.armed = armed
             self.redraw()
 
     def set_cubes(self, cubes: Sequence[tuple[Transform, int]]) -> None:

@@ -17,7 +17,7 @@ class Shortcut:
     group: str
 
 
-NAVIGATE, SEGMENT, DISPLAY, OTHER = "Navigate", "Segment", "Display", "Session"
+NAVIGATE, TOOLS, SEGMENT, DISPLAY, OTHER = "Navigate", "Tools", "Segment", "Display", "Session"
 
 SHORTCUTS = (
     Shortcut(("arrowup", "arrowright"), "slice_up", "Next slice", NAVIGATE),
@@ -29,7 +29,19 @@ SHORTCUTS = (
     Shortcut(("0",), "fit", "Fit all views", NAVIGATE),
     Shortcut(("j",), "jump", "Go to a slice by its number", NAVIGATE),
     Shortcut(("m",), "next_layout", "Next view large", NAVIGATE),
-    Shortcut(("t",), "toggle_sign", "Left click: positive or negative", SEGMENT),
+    Shortcut(("p",), "tool_point", "Point", TOOLS),
+    Shortcut(("r",), "tool_box", "Box", TOOLS),
+    Shortcut(("s",), "tool_scribble", "Scribble", TOOLS),
+    Shortcut(("l",), "tool_lasso", "Lasso", TOOLS),
+    Shortcut(("b",), "tool_brush", "Brush", TOOLS),
+    Shortcut(("e",), "tool_eraser", "Eraser", TOOLS),
+    Shortcut(("/",), "tool_cut", "Cut along a line", TOOLS),
+    Shortcut(("w",), "tool_ruler", "Ruler", TOOLS),
+    Shortcut(("q",), "tool_statistics", "Statistics under a brush", TOOLS),
+    Shortcut(("[",), "brush_smaller", "Smaller brush", TOOLS),
+    Shortcut(("]",), "brush_larger", "Larger brush", TOOLS),
+    Shortcut(("shift+w",), "clear_measures", "Clear rulers and statistics", TOOLS),
+    Shortcut(("t",), "toggle_sign", "Left button: positive or negative", SEGMENT),
     Shortcut(("ctrl+z", "u"), "undo", "Undo", SEGMENT),
     Shortcut(("ctrl+y", "ctrl+shift+z"), "redo", "Redo", SEGMENT),
     Shortcut(("shift+r",), "reset", "Clear this object's clicks", SEGMENT),
@@ -48,11 +60,11 @@ SHORTCUTS = (
     Shortcut(("5",), "window_5", "Liver window", DISPLAY),
     Shortcut(("6",), "window_fit", "Window that fits the image", DISPLAY),
     Shortcut(("v",), "toggle_masks", "Masks on or off", DISPLAY),
-    Shortcut(("[",), "opacity_down", "Masks more transparent", DISPLAY),
-    Shortcut(("]",), "opacity_up", "Masks more opaque", DISPLAY),
-    Shortcut(("h",), "toggle_prompts", "Clicks on or off", DISPLAY),
+    Shortcut((",",), "opacity_down", "Masks more transparent", DISPLAY),
+    Shortcut((".",), "opacity_up", "Masks more opaque", DISPLAY),
+    Shortcut(("h",), "toggle_prompts", "Marks of prompts on or off", DISPLAY),
     Shortcut(("x",), "toggle_crosshair", "Crosshair on or off", DISPLAY),
-    Shortcut(("b",), "toggle_cube", "Network's cube on or off", DISPLAY),
+    Shortcut(("c",), "toggle_cube", "Network's cube on or off", DISPLAY),
     Shortcut(("d",), "toggle_preview", "Masks in 3D", DISPLAY),
     Shortcut(("i",), "toggle_smooth", "Smooth or blocky voxels", DISPLAY),
     Shortcut(("ctrl+s",), "save", "Save the session", OTHER),
@@ -64,10 +76,13 @@ SHORTCUTS = (
 GESTURES = (
     ("Left click", "Positive click: this belongs to the object"),
     ("Right or Ctrl+click", "Negative click: this does not"),
+    ("Drag", "Draw with the tool that is chosen"),
+    ("Right or Ctrl+drag", "Draw what does not belong; with the brush erase, with the eraser paint"),
     ("Wheel", "Scroll slices"),
+    ("Shift+wheel", "Size of the brush"),
     ("Ctrl+wheel, pinch", "Zoom at the cursor"),
     ("Middle or Alt+drag", "Move the image"),
-    ("Shift+drag", "Window: right widens, up raises the level"),
+    ("Shift+drag", "Window: right widens, up raises the level, with any tool"),
     ("Shift+click", "Move the crosshair without a click"),
     ("Tab", "To the next button, menu or field"),
 )
@@ -96,7 +111,7 @@ def readable(key: str) -> str:
 def help_html() -> str:
     """The table as HTML, for the ? panel."""
     columns = [_group("Mouse", [(f"<kbd>{gesture}</kbd>", text) for gesture, text in GESTURES])]
-    for group in (NAVIGATE, SEGMENT, DISPLAY, OTHER):
+    for group in (NAVIGATE, TOOLS, SEGMENT, DISPLAY, OTHER):
         rows = [
             (" ".join(f"<kbd>{readable(key)}</kbd>" for key in shortcut.keys), shortcut.text)
             for shortcut in SHORTCUTS

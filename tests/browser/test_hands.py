@@ -247,7 +247,7 @@ def test_what_needs_no_kernel_works_without_one(screen: Screen) -> None:
         changes("the window")
         screen.page.keyboard.press("+")
         changes("zoom")
-        screen.page.keyboard.press("]")
+        screen.page.keyboard.press(".")
         changes("opacity by key")
         slider = screen.page.locator(
             ".snb-display .slider-container .noUi-handle, .snb-display input[type=range]"

@@ -231,7 +231,7 @@ def test_the_cubes_are_outlined_and_growing_can_be_switched_off(app) -> None:
     axial = Browser(app, "axial")
     app.views.move_to(BALL)
     plain = axial.picture()
-    app.page._message(app.page, {"type": "key", "key": "b"}, [])
+    app.page._message(app.page, {"type": "key", "key": "c"}, [])
     app.views.views["axial"].look(app.views.views["axial"].region.zoomed(0.4, (30, 25)))  # the cube is larger
     app.views.redraw()
     assert app.views.renderer.pictures["axial"]._cubes.get_segments()

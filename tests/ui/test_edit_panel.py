@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from ui_page import BALL, Browser, Tab, mask_of
 
-from sammed3d_nb.ui.edit_panel import _CHOICES
+from sammed3d_nb.ui.edit_panel import _CHOICES, CUT
 from sammed3d_nb.ui.scene import EXTRA
+from sammed3d_nb.ui.stroke import Stroke
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
@@ -138,7 +139,7 @@ def test_every_button_does_what_it_says_on_a_mask_that_allows_it(app) -> None:
     app.change("a", lambda s: s.select("object 1")).result()
     app.act("toggle_edits")
     app.views.move_to(BALL)
-    for name in _CHOICES:
+    for name in (name for name in _CHOICES if name != CUT):
         steps = len(session.steps)
         choose(app, name)
         assert shown(app) is not None, (name, app.status.message)
@@ -150,6 +151,50 @@ def test_every_button_does_what_it_says_on_a_mask_that_allows_it(app) -> None:
         app.act("undo")
         app.wait()
     assert [item.name for item in session.objects] == ["object 1", "b"]
+
+
+def draw(app, view: str, *voxels: tuple[int, int, int]) -> None:
+    """Draw with the tool that is armed, as a page tells it."""
+    shown = app.views.views[view]
+    canvas = [(*shown.canvas_of(voxel), voxel[shown.plane.axes[2]]) for voxel in voxels]
+    stroke = Stroke.on(app.views.armed, shown.plane, shown.to_plane, canvas, True)
+    app.stage.guarded(app.views.on_stroke)(stroke)
+    settle(app)
+
+
+@pytest.mark.parametrize("begin", ["panel", "key"])
+def test_a_cut_is_drawn_seen_moved_and_applied(app, begin: str) -> None:
+    app.click(BALL)
+    before = app.session.mask > 0
+    if begin == "panel":
+        app.act("toggle_edits")
+        choose(app, CUT)
+        assert "Draw a line" in app.edits.told.value
+        assert app.edits.apply.disabled
+        assert shown(app) is None
+    else:
+        app.act("tool_cut")
+    assert app.views.armed.name == "cut"
+    x, y, z = BALL
+    draw(app, "axial", (x + 5, y - 20, z), (x + 5, y + 15, z))
+    i = np.arange(before.shape[2])
+    np.testing.assert_array_equal(shown(app), before & (i <= x + 5))
+    draw(app, "coronal", (x - 10, y, z + 3), (x + 10, y, z + 3))
+    k = np.arange(before.shape[0])[:, None, None]
+    np.testing.assert_array_equal(shown(app), before & (k <= z + 3))
+    app.edits.apply.click()
+    settle(app)
+    np.testing.assert_array_equal(app.session.mask > 0, before & (k <= z + 3))
+    assert app.session.steps[-1].name == "cut 1 of object 1"
+    assert app.views.armed.name == "point", "the next click is a click again"
+    app.act("tool_cut")
+    draw(app, "axial", (x, y, z))
+    assert "A cut needs a line" in app.status.message
+    draw(app, "axial", (0, 0, z), (1, 0, z))
+    assert "on one side" in app.status.message
+    assert shown(app) is None
+    app.act("close_panels")
+    assert app.views.armed.name == "point"
 
 
 def test_filling_begins_at_the_crosshair_and_its_range_follows(app) -> None:

@@ -42,8 +42,9 @@ export function listen(picture, hands, signal) {
     if (event.button === 0 && event.shiftKey) return { kind: "window", window: hands.window() };
     if (event.button !== 0 && !erases) return null;
     const left = !erases && !event.ctrlKey;
-    const hold = { kind: touch ? "finger" : "tool", left };
-    if (touch) {
+    const finger = touch && !hands.tool().draws; // else it draws, and two fingers move
+    const hold = { kind: finger ? "finger" : "tool", left };
+    if (finger) {
       hold.timer = setTimeout(() => {
         if (held === hold && !hold.moved) {
           hands.tool().tap(picture, at, { ...hold, left: false });
@@ -71,7 +72,7 @@ export function listen(picture, hands, signal) {
     hands.enter(picture);
     if (event.pointerType === "touch" && pointers.size === 2) {
       clearTimeout(held?.timer);
-      if (held?.started) hands.tool().cancel?.(picture);
+      if (held?.started) hands.tool().cancel();
       held = { kind: "pinch", start: at, moved: true };
       return;
     }
@@ -82,7 +83,7 @@ export function listen(picture, hands, signal) {
     Object.assign(held, { button: event.button, modifiers: modifiers(event), pointerType: event.pointerType });
     if (held.kind === "tool") {
       held.started = true;
-      hands.tool().down?.(picture, at, held, event);
+      hands.tool().down(picture, at, held);
     }
   });
 
@@ -100,7 +101,7 @@ export function listen(picture, hands, signal) {
       if (slices !== (held.slices ?? 0)) hands.scroll(picture, (held.slices ?? 0) - slices);
       held.slices = slices;
     } else if (held.kind === "tool") {
-      hands.tool().move?.(picture, at, held, event);
+      hands.tool().move(picture, at, held, event);
     }
     held.last = at;
   };
@@ -139,12 +140,12 @@ export function listen(picture, hands, signal) {
     end();
     if (was.kind === "window" && !was.moved) hands.look(picture, was.start);
     if ((was.kind === "tool" || was.kind === "finger") && !was.moved) hands.tool().tap(picture, was.start, was);
-    else if (was.kind === "tool") hands.tool().up?.(picture, at, was, event);
+    else if (was.kind === "tool") hands.tool().up(picture);
   });
 
   const cancel = (event) => {
     pointers.delete(event.pointerId);
-    if (held?.started) hands.tool().cancel?.(picture);
+    if (held?.started) hands.tool().cancel();
     if (pointers.size === 0) end();
   };
   on("pointercancel", cancel);
@@ -162,6 +163,11 @@ export function listen(picture, hands, signal) {
     if (picture.plane === null) return;
     hands.enter(picture);
     const { deltaY } = event;
+    if (event.shiftKey && hands.tool().brush) {
+      const turned = (deltaY || event.deltaX) * (event.deltaMode === 0 ? 1 : 33); // some systems turn it sideways
+      hands.size(Math.exp(Math.min(Math.max(-turned / 550, -LOG_ZOOM), LOG_ZOOM)));
+      return;
+    }
     if (deltaY === 0) return; // sideways
     if (event.ctrlKey || event.metaKey) {
       const pixels = event.deltaMode === 0 ? deltaY : deltaY * 33;

@@ -3,6 +3,7 @@
 // of the slice.
 
 import { barLength, fromVoxel, matrix, steps, toPlane, toView, whole } from "./geometry.js";
+import { drawMark } from "./marks.js";
 import { outlinePath } from "./outlines.js";
 
 const GREY = "#0b0d10", LETTER = "#aab4c2", CROSS = "#ffd24a", CUBE = "#5aa9ff";
@@ -167,8 +168,12 @@ export class Picture {
       if (display.masks && display.contours) this.drawOutlines();
       if (display.cube) this.drawCubes(scene.cubes);
       if (display.crosshair) this.drawCross(scene.cross);
-      if (display.prompts) this.drawMarks(scene.marks, scene.shades);
-      scene.tool.draw?.(upper, this);
+      if (display.prompts) {
+        for (const line of scene.lines) drawMark(upper, this, line, scene.shades);
+        this.drawMarks(scene.marks, scene.shades);
+      }
+      for (const measure of scene.measures) drawMark(upper, this, measure, scene.shades);
+      scene.tool.draw(upper, this, scene.shades, scene.mouse);
     }
     this.drawTexts();
   }

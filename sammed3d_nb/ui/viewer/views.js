@@ -1,24 +1,19 @@
 // Three linked slice views that the page draws by itself. The kernel (`page_renderer.py`) sends slices and masks, is
 // asked for those that will be needed, and is told late where the page is; clicks alone it hears of at once.
 
+import { unable } from "./able.js";
 import { unpackMasks, unpackSlice } from "./codec.js";
 import { inside, moved, toVoxel, whole, zoomed } from "./geometry.js";
 import { listen } from "./gestures.js";
 import { listenToKeys } from "./keys.js";
 import { Picture } from "./picture.js";
+import { Row } from "./row.js";
 import { Store } from "./store.js";
 import { Talk } from "./talk.js";
-import { Click } from "./tools.js";
+import { Tools } from "./tools.js";
 
 const FLAGS = ["opacity", "masks", "contours", "prompts", "crosshair", "cube", "smooth"]; // traits of the widget
 const PLANES = ["axial", "coronal", "sagittal"];
-
-function unable() {
-  if (typeof DecompressionStream === "undefined") return "this browser cannot decompress by itself";
-  if (typeof ResizeObserver === "undefined" || typeof PointerEvent === "undefined") return "this browser is too old";
-  if (!document.createElement("canvas").getContext("2d")) return "this browser has no canvas";
-  return "";
-}
 
 class Views {
   constructor(model, el) {
@@ -34,20 +29,28 @@ class Views {
     this.scene = {
       generation: 0, volume: null, cross: [0, 0, 0], window: [40, 400], objects: [], marks: [], cubes: [],
       display: Object.fromEntries(FLAGS.map((flag) => [flag, model.get(flag)])),
-      tool: new Click((picture, at, held) => this.press(picture, at, held)),
+      armed: { name: "point", shape: "click", says: "sign", turns: false, mm: 10, ball: false }, tools: [],
+      lines: [], measures: [], shades: ["#fff", "#fff", "#000"],
+      mouse: null, // where it is: [picture, position, modifiers]
     };
+    this.scene.tool = new Tools(
+      this.scene,
+      (picture, at, held) => this.row.press(picture, at, held),
+      (stroke) => this.row.finish(stroke),
+      (picture) => this.retrace(picture),
+    );
     this.marks = []; // of the kernel
     this.ahead = []; // clicks that the kernel has not answered yet: { n, mark }
     this.presses = 0;
     this.travel = ["axial", 1];
     this.scrolled = null; // the view that was scrolled, if that was the last move
     this.active = this.pictures.axial;
-    this.mouse = null; // where it is: [picture, position, modifiers]
     this.hovered = "";
     this.changes = {}; // that the kernel has not been told of
     this.keys = {};
     this.presets = {};
     this.arrangement = null;
+    this.row = new Row(this, signal);
     this.store = new Store((list) => this.send({ type: "want", list }));
     this.talk = new Talk((content) => this.send(content), () => this.state(), () => this.hover());
     this.queue = Promise.resolve();
@@ -95,7 +98,15 @@ class Views {
     if (message.type === "scene") this.open(message);
     else if (message.generation !== scene.generation) return; // of the volume before
     const { cross, window: wide, looks, objects, marks, cubes, left, arrange, heard } = message;
-    if (left !== undefined) scene.left = left;
+    const { armed, tools, settled, lines, measures } = message;
+    if (tools !== undefined) scene.tools = tools;
+    if (armed !== undefined) this.row.take(armed);
+    if (lines !== undefined) scene.lines = lines;
+    if (measures !== undefined) scene.measures = measures;
+    if (left !== undefined) {
+      scene.left = left;
+      delete this.changes.left;
+    }
     if (objects !== undefined) {
       scene.objects = objects;
       this.store.setObjects(objects);
@@ -119,9 +130,10 @@ class Views {
     if (cubes !== undefined) scene.cubes = cubes;
     if (marks !== undefined) this.marks = marks;
     if (heard !== undefined) {
-      if (heard.kind !== "press") this.talk.heard(heard.kind);
-      else this.ahead = this.ahead.filter(({ n }) => n > heard.n);
+      if (heard.kind === "press") this.ahead = this.ahead.filter(({ n }) => n > heard.n);
+      else if (heard.kind !== "stroke") this.talk.heard(heard.kind);
     }
+    if (settled !== undefined) scene.tool.settled(settled[this.page] ?? 0);
     scene.marks = [...this.marks, ...this.ahead.map(({ mark }) => mark)];
     if (message.type !== "slice") {
       this.redraw(wide !== undefined);
@@ -148,6 +160,7 @@ class Views {
     this.presets = message.presets;
     this.marks = [];
     this.ahead = [];
+    scene.tool.forget();
     this.changes = {};
     this.hovered = "";
     this.travel = [this.active.name, this.pictures[this.active.name].plane?.up ?? 1];
@@ -192,7 +205,7 @@ class Views {
     this.root.frames = this.frames;
     this.root.toggleAttribute("data-busy", busy);
     this.root.dataset.generation = this.scene.generation;
-    if (this.mouse !== null) this.talk.changed("hover"); // another voxel may be under it
+    if (this.scene.mouse !== null) this.talk.changed("hover"); // another voxel may be under it
   }
 
   // Bring the wanted slice into a view. Until it is here the one before stays, or while one scrolls, the nearest that
@@ -248,12 +261,12 @@ class Views {
   }
 
   hover() {
-    if (this.mouse === null || this.scene.volume === null) {
+    if (this.scene.mouse === null || this.scene.volume === null) {
       if (this.hovered === "") return null;
       this.hovered = "";
       return { type: "leave" };
     }
-    const [picture, place, modifiers] = this.mouse;
+    const [picture, place, modifiers] = this.scene.mouse;
     if (picture.shown === null) return null;
     const voxel = `${picture.name} ${toVoxel(picture.plane, ...picture.at(...place), picture.shown)}`;
     if (voxel === this.hovered) return null;
@@ -261,21 +274,9 @@ class Views {
     return { type: "hover", ...this.at(picture, place, picture.shown, picture.matrix()), modifiers };
   }
 
-  press(picture, place, { shown, matrix, left, modifiers, button }) {
-    const [column, row] = picture.at(...place);
-    const voxel = toVoxel(picture.plane, column, row, shown);
-    const { scene } = this;
-    const sign = left ? scene.left : scene.left === null ? null : false;
-    const n = ++this.presses;
-    if (sign !== null && sign !== undefined && inside(voxel, scene.volume)) {
-      this.ahead.push({ n, mark: [...voxel, sign] }); // seen at once, its mask follows
-      scene.marks = [...this.marks, ...this.ahead.map(({ mark }) => mark)];
-      this.move(voxel);
-      this.redraw(false);
-    }
-    const state = this.state();
-    const at = this.at(picture, place, shown, matrix);
-    this.send({ type: "press", ...at, left, modifiers, button, state, n, kind: "press" });
+  retrace(picture) {
+    picture.staleLines = true;
+    this.soon();
   }
 
   // -- what the user does ------------------------------------------------------------------------------------------
@@ -289,13 +290,16 @@ class Views {
       },
       early: () => this.send({ type: "early" }),
       leave: () => {
-        this.mouse = null;
+        if (this.scene.tool.brush && this.scene.mouse !== null) this.retrace(this.scene.mouse[0]);
+        this.scene.mouse = null;
         this.talk.changed("hover");
       },
       hover: (picture, place, modifiers) => {
-        this.mouse = [picture, place, modifiers];
+        this.scene.mouse = [picture, place, modifiers];
+        if (this.scene.tool.brush) this.retrace(picture);
         this.talk.changed("hover");
       },
+      size: (factor) => this.row.size(factor),
       look: (picture, place) => {
         const voxel = toVoxel(picture.plane, ...picture.at(...place), picture.shown);
         if (inside(voxel, this.scene.volume)) this.move(voxel);

@@ -1,0 +1,42 @@
+"""Brush and eraser: voxels that a hand sets."""
+
+from concurrent.futures import Future
+
+from sammed3d_nb.imaging.region import LocalMask
+from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.stage import Stage
+from sammed3d_nb.ui.stroke import BRUSH, Armed, Stroke
+from sammed3d_nb.ui.tool import Tool
+from sammed3d_nb.ui.tool_row import ToolRow
+
+
+class Brush(Tool):
+    """Both tools; each stroke is one step.
+
+    Args:
+        stage: What the tools share.
+        row: Where they are chosen; it knows the range of intensities.
+    """
+
+    def __init__(self, stage: Stage, row: ToolRow) -> None:
+        self._stage, self._row = stage, row
+        tip = "Paint by hand; the right button erases"
+        row.add(Armed("brush", BRUSH, turns=True), "Brush", tip, self._painted)
+        tip = "Erase by hand; the right button paints"
+        row.add(Armed("eraser", BRUSH, says="no", turns=True), "Eraser", tip, self._painted)
+
+    def _painted(self, stroke: Stroke) -> "Future[LocalMask]":
+        lower, upper = self._row.bounds
+        session = self._stage.ready()
+        where = stroke.under_brush(session.volume)
+
+        def job(session: Session) -> LocalMask:
+            return session.paint(where, stroke.positive, lower=lower, upper=upper)
+
+        def notes(spared: LocalMask) -> tuple[str, ...]:
+            if not spared.count:
+                return ()
+            ml = spared.volume_ml(session.volume.spacing)
+            return (f"{ml:.3g} mL under the brush were left to other objects, whose they are.",)
+
+        return self._stage.change("Painting" if stroke.positive else "Erasing", job, notes=notes)
