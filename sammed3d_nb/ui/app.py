@@ -15,6 +15,7 @@ from sammed3d_nb.session.objects import Result
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.brush import Brush
 from sammed3d_nb.ui.cases import Cases
+from sammed3d_nb.ui.catching_up import catch_up
 from sammed3d_nb.ui.chain_panel import ChainPanel
 from sammed3d_nb.ui.closing import close_tree
 from sammed3d_nb.ui.compare_panel import ComparePanel
@@ -141,6 +142,7 @@ class App:
         stage.take(*tools)
         frame = Frame(self.page, self.views, self.status, tools)
         self.widget, self._frame = frame.widget, frame
+        self.page.on_new = stage.guarded(partial(catch_up, frame.widget))
         self.views.on_other_renderer = partial(_kernel_draws, stage, frame, self.page)
         self.page.observe(stage.guarded(partial(_resized, frame, self.place)), names="size")
         self.arrange(1280, 780)

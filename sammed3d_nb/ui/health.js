@@ -3,6 +3,7 @@
 const PING_MS = 3000;
 const LOST_MS = 8000;
 const PROBE_MS = 4000;
+const ASK_MS = 100; // after a click or key: else one that was answered would be said to wait
 
 function within(promise, ms) {
   return Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), ms))]);
@@ -82,6 +83,7 @@ function watch({ model, inVoila }) {
   let state = "fine";
   let asking = false;
   let ended = false;
+  let soon = null;
 
   const show = (title, text, ...buttons) => {
     banner.replaceChildren();
@@ -196,10 +198,12 @@ function watch({ model, inVoila }) {
     post: (content) => {
       sent += 1;
       send({ ...content, page });
+      soon ??= setTimeout(() => { soon = null; ping(); }, ASK_MS);
       if (state !== "fine") become(state); // the number of those that wait has changed
     },
     stop: () => {
       clearInterval(beat);
+      clearTimeout(soon);
       kernel?.statusChanged?.disconnect(onStatus);
       kernel?.connectionStatusChanged?.disconnect(onConnection);
     },

@@ -175,6 +175,7 @@ function render({ model, el }) {
     measure();
     recall();
     caseInAddress();
+    health.ping(); // what has changed while the page loaded comes now
   };
 
   const onMessage = (message, buffers) => {

@@ -46,6 +46,8 @@ class Page(AnyWidget):
         self._act = stage.guarded(stage.act)
         self._copied = stage.guarded(lambda: stage.status.say("Copied the trace to the clipboard."))
         self._heard: dict[int, int] = {}  # how many clicks and keys have come, by page
+        self.on_new: Callable[[], None] = lambda: None
+        """Called when a page speaks for the first time, and hears all that is sent from now on."""
         self.on_left: Callable[[], None] = lambda: None
         """Called when the page was left, and nobody can come back to this kernel."""
         self.on_press: Callable[[], None] = lambda: None
@@ -60,7 +62,10 @@ class Page(AnyWidget):
     def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
         match content:
             case {"type": "ping", "page": int(page), "sent": int(sent)}:
-                heard = self._heard.get(page, 0)
+                if page not in self._heard:
+                    self._hear(page, 0)
+                    self.on_new()
+                heard = self._heard[page]
                 self.send({"type": "pong", "page": page, "sent": sent, "heard": heard, **self._where()})
             case {"type": "key", "key": str(key)} if key in ACTIONS:
                 self._count(content)
@@ -86,9 +91,12 @@ class Page(AnyWidget):
     def _count(self, content: dict[str, Any]) -> None:
         page = content.get("page")
         if isinstance(page, int):
-            self._heard[page] = self._heard.pop(page, 0) + 1
-            while len(self._heard) > _MOST_PAGES:
-                del self._heard[next(iter(self._heard))]
+            self._hear(page, 1)
+
+    def _hear(self, page: int, more: int) -> None:
+        self._heard[page] = self._heard.pop(page, 0) + more
+        while len(self._heard) > _MOST_PAGES:
+            del self._heard[next(iter(self._heard))]
 
     def _where(self) -> dict[str, Any]:
         """Where the user is, if that has changed since it was last told."""

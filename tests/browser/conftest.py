@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import SimpleITK
 from chromium import find
+from screen import leave
 from servers import Server, free_port
 from small_models import save, weights
 
@@ -20,6 +21,7 @@ from sammed3d_nb.commands.servers import (
 from sammed3d_nb.imaging.sample import open_sample
 
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+_MOST_PAGES = 20  # some tests cut pages off, whose kernels stay for a while
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +42,19 @@ def chromium() -> Iterator:
         browser = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def contexts_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test opens in the browser is left at its end: a page that is merely cut off keeps its kernel."""
+    if "chromium" not in request.fixturenames:
+        yield
+        return
+    chromium = request.getfixturevalue("chromium")
+    others = set(chromium.contexts)
+    yield
+    for context in set(chromium.contexts) - others:
+        leave(context)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +80,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         folder = folder or tmp_path_factory.mktemp("voila")
         port = port or free_port()
         server = Server(
-            voila_command(port=port, open_browser=False),
+            voila_command(port=port, open_browser=False, most_pages=_MOST_PAGES),
             {**launch_environment(paths, output=folder, **options), **door_environment("secret")},
             f"http://127.0.0.1:{port}/",
             folder / "server.log",

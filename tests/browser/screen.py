@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 REAL_CT = Path(__file__).parents[2].parent / "shared" / "data" / "ct_torso" / "image.nii.gz"
 TIMEOUT = 90_000  # ms; CI machines are slow, and a cube is encoded on two cores
@@ -89,6 +89,13 @@ _COUNT_DECODING = """
         return address;
     };
 """
+
+
+def leave(context: BrowserContext) -> None:
+    """Go elsewhere with every page, as a user does, so that it ends its kernel; then close them."""
+    for page in context.pages:
+        page.goto("about:blank")
+    context.close()
 
 
 class Screen:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from screen import Screen
+from screen import Screen, leave
 
 SCHEMES = ("dark", "light")
 
@@ -25,7 +25,7 @@ def page(chromium, dashboard) -> Iterator:
     screen.wait_for_status("Click on an organ|resumed")
     screen.settle()
     yield screen
-    context.close()
+    leave(context)
 
 
 @pytest.fixture

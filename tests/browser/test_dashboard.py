@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ def renderer(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module", params=["phantom", "ct_torso"])
-def case(request: pytest.FixtureRequest, renderer: str, serve) -> Iterator:
+def case(request: pytest.FixtureRequest, renderer: str, serve):
     """A served dashboard, the geometry of its volume, and a voxel inside an organ."""
     if request.param == "phantom":
         image = open_sample("phantom").image
@@ -34,7 +33,7 @@ def case(request: pytest.FixtureRequest, renderer: str, serve) -> Iterator:
 
 
 @pytest.fixture
-def opened(request: pytest.FixtureRequest, chromium, case) -> Iterator:
+def opened(request: pytest.FixtureRequest, chromium, case):
     """The dashboard on a page of the requested pixel ratio, its volume shown."""
     server, geometry, organ = case
     context = chromium.new_context(
@@ -45,8 +44,7 @@ def opened(request: pytest.FixtureRequest, chromium, case) -> Iterator:
     screen.page.goto(server.page())
     screen.wait_for_status("Click on an organ")
     screen.settle()
-    yield screen, geometry, organ
-    context.close()
+    return screen, geometry, organ
 
 
 @pytest.mark.parametrize("opened", RATIOS, indirect=True, ids=lambda ratio: f"ratio {ratio}")

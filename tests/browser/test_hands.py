@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import numpy as np
 import psutil
@@ -48,7 +47,7 @@ def dashboards(serve, files) -> dict:
 
 
 @pytest.fixture
-def screen(request: pytest.FixtureRequest, chromium, dashboards) -> Iterator[Screen]:
+def screen(request: pytest.FixtureRequest, chromium, dashboards) -> Screen:
     """The phantom on a page, drawn by the renderer asked for."""
     dashboard = dashboards(getattr(request, "param", "page"))
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
@@ -59,8 +58,7 @@ def screen(request: pytest.FixtureRequest, chromium, dashboards) -> Iterator[Scr
     screen.page.goto(dashboard.page())
     screen.wait_for_status("Click on an organ")
     screen.settle()
-    yield screen
-    context.close()
+    return screen
 
 
 both = pytest.mark.parametrize("screen", RENDERERS, indirect=True)
@@ -304,9 +302,9 @@ def test_a_click_before_there_is_an_image_is_told(chromium, dashboards) -> None:
     screen = Screen(context.new_page())
     screen.page.goto(dashboard.page("case=3"))
     screen.page.wait_for_selector(".snb-status .snb-error")
+    screen.settle()
     screen.page.mouse.click(*middle(screen))
     screen.wait_for_status("There is no image yet")
-    context.close()
 
 
 def test_a_page_that_forbids_our_javascript_gets_the_kernels_pictures(chromium, dashboards) -> None:
@@ -331,4 +329,3 @@ def test_a_page_that_forbids_our_javascript_gets_the_kernels_pictures(chromium, 
     screen.page.wait_for_function("window.decoding === 0")
     box = screen.box("axial")
     screen.click("axial", box["width"] / 2 - 60, box["height"] / 2)  # and is answered
-    context.close()

@@ -1,6 +1,5 @@
 """What else a page must do: show errors in one sentence, notice a silent kernel, and work in JupyterLab."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,11 +32,10 @@ def dashboard(request: pytest.FixtureRequest, serve, files: list[Path]):
 
 
 @pytest.fixture
-def screen(chromium, dashboard) -> Iterator[Screen]:
+def screen(chromium, dashboard) -> Screen:
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     dashboard.forget()
-    yield Screen(context.new_page())
-    context.close()
+    return Screen(context.new_page())
 
 
 def test_a_bad_file_shows_one_sentence_and_the_next_one_opens(screen: Screen, dashboard) -> None:
@@ -134,7 +132,6 @@ def test_no_notebook_is_changed_by_being_opened(chromium, lab, name: str) -> Non
     page.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')")
     page.wait_for_timeout(2000)
     assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0
-    context.close()
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
@@ -166,7 +163,6 @@ def test_the_notebook_in_jupyterlab(chromium, lab, phantom: Geometry, ratio: int
         page.keyboard.press(key)
     screen.settle()
     assert page.locator(".jp-Cell").count() == cells
-    context.close()
 
 
 def test_running_the_notebooks_cell_again_ends_the_app_before(chromium, lab) -> None:
@@ -202,4 +198,3 @@ def test_running_the_notebooks_cell_again_ends_the_app_before(chromium, lab) -> 
         assert page.locator(".sammed3d-app").count() == 1
         found.append(run(counts, "widgets"))
     assert len(set(found)) == 1, found
-    context.close()

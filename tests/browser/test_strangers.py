@@ -2,10 +2,10 @@
 
 import http.server
 import threading
-from collections.abc import Iterator
 
 import psutil
 import pytest
+from playwright.sync_api import Page
 from servers import free_port
 
 
@@ -15,10 +15,8 @@ def dashboard(serve):
 
 
 @pytest.fixture
-def page(chromium) -> Iterator:
-    context = chromium.new_context()
-    yield context.new_page()
-    context.close()
+def page(chromium) -> Page:
+    return chromium.new_context().new_page()
 
 
 def kernels(dashboard) -> int:

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,25 +18,31 @@ BANNER = ".snb-lost-banner"
 
 
 @pytest.fixture
-def open_page(chromium) -> Iterator:
+def open_page(chromium) -> Callable[..., Screen]:
     """Opens an address on a page of its own and waits for the image: open_page(address) → Screen."""
-    contexts = []
 
     def opened(address: str, **options) -> Screen:
-        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", **options))
-        screen = Screen(contexts[-1].new_page())
+        context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", **options)
+        screen = Screen(context.new_page())
         screen.page.goto(address)
         screen.wait_for_status("Click on an organ|resumed with")
         return screen
 
-    yield opened
-    for context in contexts:
-        context.close()
+    return opened
 
 
 @pytest.fixture(scope="module")
 def dashboard(serve, phantom_file: Path, small_model: str):
     return serve(phantom_file, model=small_model)
+
+
+@pytest.fixture
+def tunnel(dashboard) -> Iterator[Tunnel]:
+    """A way to the dashboard that can be cut; open again at the end, so that the page can end its kernel."""
+    tunnel = Tunnel(urlsplit(dashboard.url).port)
+    yield tunnel
+    tunnel.cut()
+    tunnel.restore()
 
 
 def kernel_of(screen: Screen, server) -> psutil.Process:
@@ -48,6 +54,7 @@ def kernel_of(screen: Screen, server) -> psutil.Process:
 
 
 def click(screen: Screen, right: int = 0) -> None:
+    screen.settle()
     box = screen.box("axial")
     screen.click("axial", box["width"] / 2 + right, box["height"] / 2)
 
@@ -101,9 +108,8 @@ def test_a_server_started_anew_is_told_and_the_old_kernel_is_asked_for_no_more(s
     assert again.url in screen.page.url
 
 
-def test_clicks_made_while_the_tunnel_is_down_are_kept_and_arrive(dashboard, open_page) -> None:
+def test_clicks_made_while_the_tunnel_is_down_are_kept_and_arrive(dashboard, tunnel, open_page) -> None:
     dashboard.forget()
-    tunnel = Tunnel(urlsplit(dashboard.url).port)
     screen = open_page(dashboard.page().replace(dashboard.url, f"http://127.0.0.1:{tunnel.port}/"))
     click(screen)
     tunnel.cut()
@@ -116,12 +122,10 @@ def test_clicks_made_while_the_tunnel_is_down_are_kept_and_arrive(dashboard, ope
     tunnel.restore()
     screen.page.wait_for_function(f"document.querySelector('{BANNER}').hidden", timeout=60_000)
     screen.wait_for_status("after 2 clicks")
-    tunnel.cut()
 
 
-def test_clicks_that_got_lost_on_the_way_are_told(dashboard, open_page) -> None:
+def test_clicks_that_got_lost_on_the_way_are_told(dashboard, tunnel, open_page) -> None:
     dashboard.forget()
-    tunnel = Tunnel(urlsplit(dashboard.url).port)
     screen = open_page(dashboard.page().replace(dashboard.url, f"http://127.0.0.1:{tunnel.port}/"))
     screen.settle()
     screen.page.wait_for_timeout(3500)  # a heartbeat after the last key
@@ -136,7 +140,6 @@ def test_clicks_that_got_lost_on_the_way_are_told(dashboard, open_page) -> None:
     screen.page.get_by_role("button", name="Close").click()
     assert screen.seen(BANNER) == 0
     click(screen)
-    tunnel.cut()
 
 
 def test_a_silent_kernel_is_told_and_its_return_too(dashboard, open_page) -> None:
@@ -200,7 +203,7 @@ def test_a_page_that_comes_back_is_on_the_same_case(serve, phantom_file, small_m
     other.write_bytes(phantom_file.read_bytes())
     server = serve(phantom_file, other, model=small_model)
     screen = open_page(server.page())
-    screen.page.locator(".snb-case select").select_option("other.nii.gz")
+    screen.page.locator(".snb-case select").select_option(index=1)
     screen.wait_for_status("^other: ")
     screen.page.wait_for_function("location.search.includes('case=1')")
     screen.page.reload()
@@ -217,7 +220,6 @@ def test_a_click_where_there_is_no_image_is_answered(chromium, serve, small_mode
     screen.page.wait_for_selector(".snb-status .snb-error")
     screen.page.mouse.click(300, 400)
     assert "that click was not taken" in screen.wait_for_status("There is no image yet")
-    context.close()
 
 
 def test_the_value_under_the_mouse_follows_the_keys(dashboard, open_page) -> None:

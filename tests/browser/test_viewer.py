@@ -1,6 +1,5 @@
 """The views that the page draws: what is on the screen is what is clicked, and what needs no kernel needs none."""
 
-from collections.abc import Iterator
 from itertools import permutations, product
 
 import numpy as np
@@ -41,7 +40,7 @@ def orientations() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def served(serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def served(serve, tmp_path_factory: pytest.TempPathFactory):
     """A dashboard with one case for each orientation, and one oblique one as the first."""
     folder = tmp_path_factory.mktemp("orientations")
     angle = np.radians(12)
@@ -101,7 +100,7 @@ def check_voxels(screen: Screen, geometry: Geometry, *, corners: int = 4) -> Non
             )
 
 
-def open_page(chromium, served, ratio: float, size: tuple[int, int] = (1280, 800)) -> Iterator[Screen]:
+def open_page(chromium, served, ratio: float, size: tuple[int, int] = (1280, 800)) -> Screen:
     server, _ = served
     context = chromium.new_context(
         viewport={"width": size[0], "height": size[1]}, device_scale_factor=ratio, has_touch=True
@@ -114,13 +113,12 @@ def open_page(chromium, served, ratio: float, size: tuple[int, int] = (1280, 800
     screen.page.keyboard.press("i")  # blocky: a voxel has edges
     screen.page.keyboard.press("x")
     screen.settle()
-    yield screen
-    context.close()
+    return screen
 
 
 @pytest.fixture
-def screen(request: pytest.FixtureRequest, chromium, served) -> Iterator[Screen]:
-    yield from open_page(chromium, served, getattr(request, "param", 1))
+def screen(request: pytest.FixtureRequest, chromium, served) -> Screen:
+    return open_page(chromium, served, getattr(request, "param", 1))
 
 
 @pytest.mark.parametrize("screen", [0.9, 1, 1.25, 1.5, 2, 3], indirect=True, ids=lambda ratio: f"ratio {ratio}")

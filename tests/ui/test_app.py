@@ -3,11 +3,13 @@
 import gc
 import io
 import json
+import time
 import weakref
 import zipfile
 
 import numpy as np
 import pytest
+from ipywidgets import Widget
 from support import BallNetwork, model_of
 from ui_page import BALL, Browser, ask, ball_volume
 
@@ -218,7 +220,11 @@ def test_closing_releases_widgets_figures_and_thread() -> None:
     session = weakref.ref(app.session)
     app.close()
     del app
-    gc.collect()
+    for _ in range(50):  # a thread may be about to end
+        gc.collect()
+        if not any(figure() for figure in figures):
+            break
+        time.sleep(0.1)
     assert [figure() for figure in figures] == [None, None, None]
     assert session() is None
 
@@ -258,3 +264,18 @@ def test_the_format_is_chosen_beside_the_button(app, tmp_path, suffix: str) -> N
     if suffix == ".dcm":
         assert "was not read from DICOM" in app.status.message
     assert len(written) == (suffix != ".dcm")
+
+
+def test_a_new_page_catches_up_with_what_changed_while_it_loaded(app, monkeypatch) -> None:
+    told: dict[str, dict] = {}
+    monkeypatch.setattr(Widget, "send_state", lambda self, key=None: told.update({self.model_id: self.get_state(key)}))
+    app.page._message(app.page, {"type": "ping", "page": 7, "sent": 0}, [])
+    text, menu = app.status.widget.children[0], app.models.menu.widget
+    assert told[text.model_id]["value"] == text.value
+    assert told[menu.model_id]["_options_labels"] == menu._options_labels
+    assert told[text.layout.model_id]["flex"] == text.layout.flex
+    assert not any({"_esm", "_css", "_view_name"} & set(state) for state in told.values())
+    assert sum(len(json.dumps(state, default=str)) for state in told.values()) < 300_000, "within a breath"
+    told.clear()
+    app.page._message(app.page, {"type": "ping", "page": 7, "sent": 0}, [])
+    assert told == {}
