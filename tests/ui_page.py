@@ -77,6 +77,16 @@ class Browser:
         self.mouse("button_release", x + offset[0], y + offset[1], **fields)
         self.app.wait()
 
+    def draw(self, *voxels, button: int = 0, **fields) -> None:
+        """Press at the first of some voxels, move through the others and let go at the last one."""
+        held = {0: 1, 1: 4, 2: 2}[button]
+        places = [self.view.canvas_of(voxel) for voxel in voxels]
+        self.mouse("button_press", *places[0], button, **fields)
+        for place in places[1:]:
+            self.mouse("motion_notify", *place, button, held=held, **fields)
+        self.mouse("button_release", *places[-1], button, **fields)
+        self.app.wait()
+
     def picture(self) -> np.ndarray:
         """The next frame, whole."""
         self.tell("refresh")
@@ -122,6 +132,21 @@ class Tab:
         base = {"type": "press", "kind": "press", "n": self.presses, "left": True, "button": 0, "modifiers": []}
         self.tell(**{**base, "state": None, **self.at(view, voxel), **fields})
         self.app.wait()
+
+    def draw(self, view: str, *voxels, ratio: float = 1, wait: bool = True, **fields) -> None:
+        """Draw through some voxels, of which the first names the slice, with the tool that is armed."""
+        self.presses += 1
+        at = self.at(view, voxels[0], ratio=ratio)
+        points = [(np.array(self.views[view].canvas_of(voxel)) * ratio).tolist() for voxel in voxels]
+        armed = self.app.views.armed
+        base = {
+            "type": "stroke", "kind": "stroke", "n": self.presses, "button": 0, "modifiers": [], "state": None,
+            "plane": view, "points": points, "slice": at["canvas"][2], "matrix": at["matrix"], "positive": True,
+            "tool": armed.name, "mm": armed.mm, "ball": armed.ball,
+        }  # fmt: skip
+        self.tell(**{**base, **fields})
+        if wait:
+            self.app.wait()
 
     def ask(self, view: str, index: int, what: int = 3) -> tuple[dict, list[bytes]]:
         """A slice: what there is to know of it, its bytes and those of its masks."""

@@ -110,6 +110,7 @@ class Maker:
         item: SegmentedObject,
         others: Sequence[LocalMask] | None = None,
         watch: Callable[[LocalMask, bool], None] | None = None,
+        history: Sequence[Said] | None = None,
     ) -> SegmentedObject:
         """The object with everything said once more, by this maker's model.
 
@@ -119,8 +120,9 @@ class Maker:
             item: The object.
             others: Masks whose voxels it must leave alone; by default, what it spared then.
             watch: Called with the mask after each prompt (True) and edit (False).
+            history: What is to be said instead of all that was.
         """
-        form, last = self._again(item.history, others, watch)
+        form, last = self._again(item.history if history is None else history, others, watch)
         return replace(item, local=form.local, fixed=form.fixed, edited=form.edited, said=last)
 
     def prepare(self, item: SegmentedObject, prompt: Prompt, options: Options, stop: Callable[[], bool]) -> None:

@@ -145,6 +145,36 @@ class Session(Doubting):
             assert result is not None
             return result
 
+    def remove_prompt(self, number: int) -> Result | None:
+        """Take one prompt of the current object out of what was said; its mask is made anew from all the rest.
+
+        A step like any other, which can be undone. Edits stay; what finds nothing to work on now changes nothing.
+
+        Args:
+            number: Which one of `prompts`, from 0.
+
+        Returns:
+            The answer to the last prompt left; None where there is none.
+
+        Raises:
+            PromptError: There is no such prompt.
+            ClickError: The object is locked.
+        """
+        with self._lock:
+            item = self._unlocked(self.current)
+            prompted = [said for said in item.history if said.told is not None]
+            if not 0 <= number < len(prompted):
+                raise PromptError(
+                    f"There is no prompt {number} of “{item.name}”, which has {len(prompted)}, counted from 0."
+                )
+            gone = prompted[number]
+            kept = [said for said in item.history if said is not gone]
+            others = [other.local for other in self._others(item)]
+            after = self._maker.remake(item, others, history=kept)
+            assert isinstance(gone.action, Prompt)
+            self._replace(after, f"remove {gone.action.gesture} {gone.number} of {item.name}")
+            return after.result
+
     def preview(self, ijk: ArrayLike, *, approach: Sequence[Transform] = ()) -> Trace:
         """The trace that a click at a voxel would have; nothing is predicted or changed.
 

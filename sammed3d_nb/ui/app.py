@@ -38,6 +38,7 @@ from sammed3d_nb.ui.orthoviews import PAGE, OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.place import Place
 from sammed3d_nb.ui.preview import Preview
+from sammed3d_nb.ui.prompt_list import PromptList
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.records import open_volume
 from sammed3d_nb.ui.stage import Stage
@@ -104,6 +105,7 @@ class App:
         self.display = DisplayPanel(stage, self.views, beside=[self.growth.button])
         self.row = ToolRow(stage, self.views)
         self.prompts = Prompts(stage, self.views, self.chain, self.page, self.row)  # the first tools of the row
+        self.prompt_list = PromptList(stage, self.views, self.prompts)
         self.brush = Brush(stage, self.row)
         self.measures = Measures(stage, self.views, self.row)
         self.history = HistoryTool(stage)
@@ -122,14 +124,15 @@ class App:
             self.cases,
             self.models,
             self.objects,
+            *self.tabs.tabs,
+            self.tabs,
+            self.prompt_list,
             self.display,
             self.row,
             self.prompts,
             self.brush,
             self.measures,
             self.history,
-            *self.tabs.tabs,
-            self.tabs,
             self.growth,
             self.under_cursor,
             self.preview,

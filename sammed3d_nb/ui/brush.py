@@ -28,15 +28,16 @@ class Brush(Tool):
     def _painted(self, stroke: Stroke) -> "Future[LocalMask]":
         lower, upper = self._row.bounds
         session = self._stage.ready()
-        where = stroke.under_brush(session.volume)
+        seen: list[str] = []
 
         def job(session: Session) -> LocalMask:
+            seen.extend(self._row.show_current(session))
+            where = stroke.under_brush(session.volume)
             return session.paint(where, stroke.positive, lower=lower, upper=upper)
 
         def notes(spared: LocalMask) -> tuple[str, ...]:
-            if not spared.count:
-                return ()
             ml = spared.volume_ml(session.volume.spacing)
-            return (f"{ml:.3g} mL under the brush were left to other objects, whose they are.",)
+            left = f"{ml:.3g} mL under the brush were left to other objects, whose they are."
+            return (*seen, *([left] if spared.count else []))
 
         return self._stage.change("Painting" if stroke.positive else "Erasing", job, notes=notes)

@@ -34,6 +34,7 @@ class ClickPath:
     Attributes:
         trace: Every space, for the centre of the voxel that was clicked; without ``canvas`` and ``plane`` for a click
             made by code.
+        gesture: What was done, e.g. "click" or "lasso".
         positive: The click's sign; None for a mere look under the cursor.
         pointer: The mouse at the click itself, before it was rounded to a voxel; None for a click by code.
         distance_mm: From the click to the mask, 0 inside; None while there is no mask.
@@ -47,6 +48,7 @@ class ClickPath:
     distance_mm: float | None = None
     cube: str = ""
     network: str = ""
+    gesture: str = "click"
 
     @classmethod
     def of(cls, result: Result, pointer: Pointer | None, model: Engine) -> "ClickPath":
@@ -60,6 +62,7 @@ class ClickPath:
             distance_mm=result.distance_mm,
             cube="" if cube is None else f"{cube.size}³ × {cube.spacing:.3g} mm → {model.spec.grid_size}³ cells{more}",
             network=model.described,
+            gesture=result.prompts[-1].gesture,
         )
 
     @property
@@ -143,7 +146,8 @@ def chain_html(path: ClickPath, clicked: ClickPath, *, matrices: bool = False) -
         clicked: The last click, whose mask and network are told below.
         matrices: Whether to show each step's 4×4 numbers instead of words.
     """
-    kind = {None: "Under the cursor", True: "Positive click", False: "Negative click"}[path.positive]
+    signs = {None: "Under the cursor", True: f"Positive {path.gesture}", False: f"Negative {path.gesture}"}
+    kind = signs[path.positive]
     sign = {None: "hover", True: "positive", False: "negative"}[path.positive]
     where = f" in {path.view}" if path.view else "" if "canvas" in path.trace else " by code"
     raw = path.raw

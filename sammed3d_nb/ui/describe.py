@@ -1,5 +1,7 @@
 """What the app says of models, objects and sessions."""
 
+from sammed3d_nb.segmenters.prompts import Prompt
+from sammed3d_nb.session.objects import Said, SegmentedObject
 from sammed3d_nb.session.session import Session
 
 
@@ -29,6 +31,13 @@ def summary(session: Session, seconds: float | None = None) -> str:
     if seconds is None:
         return text + "."
     return f"{text}, {seconds:.2f} s."
+
+
+def prompts_of(item: SegmentedObject) -> dict[str, Said]:
+    """An object's prompts in order, by names that they keep when others are removed: "3 box 2" is of object 3."""
+    return {
+        f"{item.key} {said.action.kind} {said.number}": said for said in item.history if isinstance(said.action, Prompt)
+    }
 
 
 def _counted(number: int, what: str) -> str:

@@ -355,6 +355,6 @@ def _named(text: str) -> dict[str, Any]:
     """How a control looks; each has a layout of its own, for it comes and goes."""
     return {
         "description": text,
-        "style": {"description_width": "38px"},
+        "style": {"description_width": "46px"},
         "layout": widgets.Layout(width="auto", display="none"),
     }

@@ -160,6 +160,7 @@ function watch({ model, inVoila }) {
     if (ended) return;
     if (lost > 0) {
       told += lost;
+      banner.dispatchEvent(new CustomEvent("snb-lost", { bubbles: true })); // the views show it no longer
       state = "fine";
       banner.dataset.state = "lost";
       show(

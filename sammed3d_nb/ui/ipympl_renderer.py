@@ -1,14 +1,17 @@
 """The views drawn by matplotlib in the kernel, by ipympl: for pages that may run no JavaScript of ours."""
 
 from collections.abc import Callable, Sequence
+from math import hypot
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 
 from sammed3d_nb.ui.compose import Region, Window
 from sammed3d_nb.ui.ipympl_view import Picture
 from sammed3d_nb.ui.planes import PLANES
 from sammed3d_nb.ui.scene import GAP, SLIDER_HEIGHT, Renderer, Scene
+from sammed3d_nb.ui.stroke import BRUSH, CLICK, FINER, LEAST_MM, MOST_MM, Armed, Stroke
 from sammed3d_nb.ui.view import Pointer
 
 _ANY_SLICE = 100_000  # range of a slider before there is a volume: the page cuts no value to it, and sends none back
@@ -61,8 +64,12 @@ class IpymplRenderer(Renderer):
         """Compose some views anew and ask the page to fetch them."""
         scene = self._scene
         cross = None if scene.volume is None else scene.cross
+        marks = [*(scene.marks if scene.display.prompts else ()), *scene.measures]
         for name in names:
-            self.pictures[name].draw(scene.objects, scene.clicks, cross, scene.cubes)
+            picture = self.pictures[name]
+            if scene.armed.shape != BRUSH and picture.view.plane is not None:
+                picture.marks.circle(None, scene.armed, picture.view.plane)
+            picture.draw(scene.objects, scene.clicks, cross, scene.cubes, marks)
 
     def arranged(self) -> None:
         """Lay out the figures."""
@@ -130,18 +137,27 @@ class IpymplRenderer(Renderer):
         elif pointer.button == 1 and "shift" in pointer.modifiers:
             kind = "window"
         elif pointer.button in (1, 3):
-            kind = "prompt"
+            kind = "prompt" if self._scene.armed.shape == CLICK else "draw"
         else:
             return
         self._drag = _Drag(kind, pointer, picture.view.region, self._scene.display.window)
+        if kind == "draw":
+            left = pointer.button == 1 and "ctrl" not in pointer.modifiers
+            self._drag.armed = self._scene.armed
+            self._drag.positive = self._scene.armed.positive(left=left, end=False, sign=self._scene.left is not False)
+            self._extend(picture, pointer)
 
     def _motion(self, picture: Picture, event: Any) -> None:
         self._scene.active = picture.view.name
         if self._drag is not None and not getattr(event, "buttons", True):
-            self._drag = None  # the button was let go outside the view
+            self._drop(picture)  # the button was let go outside the view
         pointer = picture.pointer(event)
         if pointer is None:
             return
+        if self._scene.armed.shape == BRUSH and picture.view.plane is not None:
+            column, row, _ = pointer.chain[0](pointer.canvas)
+            picture.marks.circle((column, row), self._scene.armed, picture.view.plane)
+            picture.canvas.draw_idle()
         if self._drag is not None:
             self._dragged(picture, pointer)
         else:
@@ -150,6 +166,10 @@ class IpymplRenderer(Renderer):
     def _dragged(self, picture: Picture, pointer: Pointer) -> None:
         drag, view = self._drag, picture.view
         assert drag is not None
+        if drag.kind == "draw":
+            if view.name == drag.start.plane and view.index == drag.start.canvas[2]:
+                self._extend(picture, pointer)
+            return
         ratio = picture.canvas.device_pixel_ratio
         right, down = ((now - then) / ratio for now, then in zip(pointer.canvas, drag.start.canvas[:2], strict=False))
         drag.moved = drag.moved or max(abs(right), abs(down)) > _CLICK_SLACK
@@ -173,6 +193,8 @@ class IpymplRenderer(Renderer):
             self._drag = drag
             self._dragged(picture, pointer)
             self._drag = None
+        if drag.kind == "draw":
+            self._finish(drag)
         if drag.moved:
             return
         if drag.kind == "prompt":
@@ -180,11 +202,58 @@ class IpymplRenderer(Renderer):
         elif drag.kind == "window" and drag.start.inside:
             self._scene.move_to(drag.start.voxel)
 
+    def _extend(self, picture: Picture, pointer: Pointer) -> None:
+        """Draw the stroke on to where the mouse is."""
+        drag = self._drag
+        assert drag is not None
+        column, row, _ = pointer.chain[0](pointer.canvas)
+        scale = picture.view.region.scale
+        if not drag.points or hypot(column - drag.points[-1][0], row - drag.points[-1][1]) > 0:
+            drag.points.append((float(column), float(row)))
+        picture.marks.draw(np.array(drag.points), drag.armed, drag.positive, scale)
+        picture.canvas.draw_idle()
+
+    def _finish(self, drag: "_Drag") -> None:
+        """Hand on what was drawn; it is seen until that has become what it was to become."""
+        picture, scene = self.pictures[drag.start.plane], self._scene
+        assert picture.view.plane is not None
+        way = drag.start.chain[0]
+        places = np.array([(column, row, drag.start.canvas[2]) for column, row in drag.points])
+        stroke = Stroke.on(drag.armed, picture.view.plane, way, way.inverse(places), drag.positive)
+
+        def done(_: Any = None) -> None:
+            with scene.lock:
+                if self._drag is None or self._drag.kind != "draw":  # else the next one is being drawn there
+                    picture.marks.draw(None, drag.armed, drag.positive, 1)
+                    picture.canvas.draw_idle()
+
+        doing = None
+        try:
+            doing = scene.on_stroke(stroke)
+        finally:
+            if doing is None:
+                done()
+            else:
+                doing.add_done_callback(done)
+
+    def _drop(self, picture: Picture) -> None:
+        """Forget a drag; what was drawn so far counts, as it was seen."""
+        drag, self._drag = self._drag, None
+        if drag is not None and drag.kind == "draw":
+            self._finish(drag)
+
     def _wheel(self, picture: Picture, event: Any) -> None:
         view = picture.view
         self._scene.active = view.name
         pointer = picture.pointer(event)
-        if pointer is None or (event.guiEvent or {}).get("deltaY") == 0:  # sideways scrolling arrives as "down"
+        turned = event.guiEvent or {}
+        armed = self._scene.armed
+        if pointer is not None and "shift" in pointer.modifiers and armed.shape == BRUSH:
+            larger = -(turned.get("deltaY") or turned.get("deltaX") or -event.step) > 0
+            mm = round(armed.mm * (FINER if larger else 1 / FINER), 1)
+            self._scene.on_switch({"mm": min(max(mm, LEAST_MM), MOST_MM)})
+            return
+        if pointer is None or turned.get("deltaY") == 0:  # sideways scrolling arrives as "down"
             return
         up = event.step > 0
         if "ctrl" in pointer.modifiers:
@@ -201,12 +270,18 @@ class IpymplRenderer(Renderer):
         self._scene.active = picture.view.name
 
     def _leave(self, picture: Picture, event: Any) -> None:
+        if self._scene.armed.shape == BRUSH and picture.view.plane is not None:
+            picture.marks.circle(None, self._scene.armed, picture.view.plane)
+            picture.canvas.draw_idle()
         self._scene.leave()
 
 
 class _Drag:
-    """What a held button does: ``"pan"``, ``"window"`` or ``"prompt"``, and what it started from."""
+    """What a held button does: ``"pan"``, ``"window"``, ``"prompt"`` or ``"draw"``, and what it started from."""
 
     def __init__(self, kind: str, start: Pointer, region: Region, window: Window) -> None:
         self.kind, self.start, self.region, self.window = kind, start, region, window
         self.moved = False
+        self.armed = Armed()  # of what is drawn, with its sign and its columns and rows so far
+        self.positive = True
+        self.points: list[tuple[float, float]] = []

@@ -13,6 +13,8 @@ from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
 from sammed3d_nb.spaces import Transform, box
 from sammed3d_nb.ui.canvas import ViewCanvas
 from sammed3d_nb.ui.compose import compose, outlines
+from sammed3d_nb.ui.ipympl_marks import Marks
+from sammed3d_nb.ui.stroke import Mark
 from sammed3d_nb.ui.view import BACKGROUND, Display, Pointer, Shown, SliceView
 
 _CROSSHAIR, _LETTER, _CUBE = "#ffd24a", "#aab4c2", "#5aa9ff"
@@ -50,6 +52,7 @@ class Picture:
         self._cubes = LineCollection([], colors=_CUBE, linewidths=1.0, linestyles=(0, (5, 4)), alpha=0.9)
         for lines in (self._outlines, self._cubes, self._cross):
             self.axes.add_collection(lines, autolim=False)
+        self.marks = Marks(self.axes)
         edge = [withStroke(linewidth=4.4, foreground=MARK_EDGE)]
         self._marks = {
             sign: self.axes.plot([], [], marker, color=colour, markersize=9, mew=2.0, path_effects=edge, ls="none")[0]
@@ -97,6 +100,7 @@ class Picture:
         clicks: Sequence[tuple[Sequence[int], bool]],
         cross: Sequence[float] | None,
         cubes: Sequence[tuple[Transform, int]],
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Compose the slice anew and ask the page to fetch it.
 
@@ -105,6 +109,7 @@ class Picture:
             clicks: (voxel, positive) of the current object.
             cross: Voxel (i, j, k) of the crosshair.
             cubes: As `Scene.cubes`.
+            marks: Lines of other prompts, and measures.
         """
         plane = self.view.plane
         if plane is not None and self._array is not None:
@@ -119,6 +124,7 @@ class Picture:
             self._draw_clicks(clicks if display.prompts else [])
             self._draw_cross(cross if display.crosshair else None)
             self._draw_cubes(cubes if display.cube else [])
+            self.marks.show(marks, plane, self.view.index, self.view.region.scale)
             self._title.set_text(f"{self.view.name.capitalize()}  {self.view.index + 1} / {plane.slices}")
         self.canvas.draw_idle()
 

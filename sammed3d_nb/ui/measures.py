@@ -24,14 +24,12 @@ class Measures(Tool):
 
     def __init__(self, stage: Stage, views: OrthoViews, row: ToolRow) -> None:
         self._stage, self._views, self._row = stage, views, row
-        self.clear = button("Clear measures", "clear_measures", "Take all measures off the views", stage.guarded(stage.act))
-        row.add(
-            Armed("ruler", RULER, says="yes"), "Ruler", "Measure a length in mm", self._ruler, beside=[self.clear]
+        self.clear = button(
+            "Clear measures", "clear_measures", "Take all measures off the views", stage.guarded(stage.act)
         )
+        row.add(Armed("ruler", RULER, says="yes"), "Ruler", "Measure a length in mm", self._ruler, beside=[self.clear])
         tip = "Mean, spread and range of the intensities under the brush"
-        row.add(
-            Armed("statistics", BRUSH, says="yes"), "Statistics", tip, self._statistics, beside=[self.clear]
-        )
+        row.add(Armed("statistics", BRUSH, says="yes"), "Statistics", tip, self._statistics, beside=[self.clear])
         self.actions = {"clear_measures": lambda: self._put([])}
         self._put([])
 
@@ -56,7 +54,9 @@ class Measures(Tool):
         volume = self._stage.ready().volume
         where = within_range(stroke.under_brush(volume), volume, *self._row.bounds)
         if not where.count:
-            raise UserError("No voxel under the brush has an intensity in the range; widen the range or measure elsewhere.")
+            raise UserError(
+                "No voxel under the brush has an intensity in the range; widen the range or measure elsewhere."
+            )
         values = volume.array[where.region.slices][where.values > 0].astype(np.float64)
         unit = " HU" if volume.modality == "CT" else ""
         mean, sd, low, high = (_number(n) for n in (values.mean(), values.std(), values.min(), values.max()))

@@ -7,7 +7,7 @@ import numpy as np
 
 from sammed3d_nb.spaces import Transform, box
 from sammed3d_nb.ui.planes import Plane
-from sammed3d_nb.ui.stroke import Armed, Mark
+from sammed3d_nb.ui.stroke import Armed
 
 
 def to_plane(rows: Sequence[Sequence[float]]) -> Transform:
@@ -26,18 +26,6 @@ def tool_fields(tool: Armed) -> dict[str, Any]:
 def armed_fields(armed: Armed) -> dict[str, Any]:
     """The tool that is armed."""
     return {**tool_fields(armed), "mm": float(armed.mm), "ball": armed.ball}
-
-
-def line_fields(mark: Mark) -> dict[str, Any]:
-    """A mark that is a line."""
-    return {
-        "kind": mark.kind,
-        "places": np.round(mark.places, 3).tolist(),
-        "positive": mark.positive,
-        "chosen": mark.chosen,
-        "text": mark.text,
-        "mm": mark.mm,
-    }
 
 
 def plane_fields(plane: Plane) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
 from sammed3d_nb.ui.compose import CT_WINDOWS, Region, Window
 from sammed3d_nb.ui.packing import pack_masks, pack_slice
-from sammed3d_nb.ui.page_fields import armed_fields, corners, line_fields, plane_fields, to_plane, tool_fields
+from sammed3d_nb.ui.page_fields import armed_fields, corners, plane_fields, to_plane, tool_fields
 from sammed3d_nb.ui.planes import Plane
 from sammed3d_nb.ui.scene import GAP, SLIDER_HEIGHT, Renderer, Scene
 from sammed3d_nb.ui.shortcuts import ACTIONS
 from sammed3d_nb.ui.slice_views import FLAGS, SliceViews
-from sammed3d_nb.ui.stroke import Stroke
+from sammed3d_nb.ui.stroke import LEAST_MM, MOST_MM, Stroke
 from sammed3d_nb.ui.view import Pointer
 
 _BUTTONS = (1, 2, 3)  # as the page counts them (0, 1, 2) → as `Pointer` does
@@ -176,8 +176,8 @@ class PageRenderer(Renderer):
             "tools": [{**tool_fields(tool), "refused": why} for tool, why in scene.tools],
             "settled": dict(self._settled),
             "marks": [[*map(int, voxel), bool(positive)] for voxel, positive in scene.clicks],
-            "lines": [line_fields(mark) for mark in scene.marks],
-            "measures": [line_fields(mark) for mark in scene.measures],
+            "lines": [mark.fields for mark in scene.marks],
+            "measures": [mark.fields for mark in scene.measures],
             "cubes": [corners(to_array, size) for to_array, size in scene.cubes],
             "objects": [
                 {
@@ -316,7 +316,7 @@ class PageRenderer(Renderer):
             if tool is None or view.plane is None:
                 raise UserError("There is no such tool any more; choose another one.")
             scene.active = view.name
-            armed = replace(tool, mm=float(content["mm"]), ball=bool(content["ball"]))
+            armed = replace(tool, mm=min(max(float(content["mm"]), LEAST_MM), MOST_MM), ball=bool(content["ball"]))
             canvas = np.array([[x, y, content["slice"]] for x, y in content["points"]], dtype=np.float64)
             way = to_plane(content["matrix"])
             doing = scene.on_stroke(Stroke.on(armed, view.plane, way, canvas, bool(content["positive"])))
@@ -351,7 +351,7 @@ class PageRenderer(Renderer):
             level, width = map(float, content["window"])
             told["window"] = self._known["window"] = [level, width]
             scene.on_window(Window(level, max(width, 1e-6)))
-        switched = {name: content[name] for name in ("tool", "mm", "left") if name in content}
+        switched: dict[str, Any] = {name: content[name] for name in ("tool", "mm", "left") if name in content}
         if switched:
             self._known |= {"armed": None, "left": None}  # sent again, unless they are as the page says
             self._switching = True

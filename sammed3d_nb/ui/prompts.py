@@ -5,13 +5,15 @@ from collections import deque
 from concurrent.futures import Future
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble
+from sammed3d_nb.session.edits import Edit
 from sammed3d_nb.session.objects import Result, Said
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.chain_panel import ChainPanel, ClickPath
-from sammed3d_nb.ui.describe import summary
+from sammed3d_nb.ui.describe import prompts_of, summary
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.stage import Stage
@@ -36,12 +38,12 @@ class Prompts(Tool):
         row: Where the tools are chosen.
 
     Attributes:
-        chosen: Which of the current object's prompts is highlighted, counted from 0; None for none.
+        chosen: Which of the current object's prompts is highlighted, as `describe.prompts_of` names it; "" for none.
     """
 
     def __init__(self, stage: Stage, views: OrthoViews, chain: ChainPanel, page: Page, row: ToolRow) -> None:
         self._row = row
-        self.chosen: int | None = None
+        self.chosen = ""
         self._stage, self._views, self._chain, self._page = stage, views, chain, page
         self._pending: list[tuple[Session, Voxel, bool]] = []  # asked for, not answered yet
         self._pointers: deque[tuple[Said | None, Pointer]] = deque(maxlen=200)  # by what was answered
@@ -72,7 +74,7 @@ class Prompts(Tool):
                 self._views.redraw()
 
         def job(session: Session) -> Result:
-            seen.extend(self._show_current(session))
+            seen.extend(self._row.show_current(session))
             try:
                 result = session.click(voxel, positive, approach=tuple(pointer.chain) if pointer else ())
             finally:
@@ -94,9 +96,11 @@ class Prompts(Tool):
         asked = time.monotonic()
         session = self._stage.ready()
         seen: list[str] = []
+        with self._stage.lock:
+            self._views.move_to(_middle(prompt))  # the other views show it too
 
         def job(session: Session) -> Result:
-            seen.extend(self._show_current(session))
+            seen.extend(self._row.show_current(session))
             return session.add(prompt, approach=tuple(stroke.chain) if stroke else ())
 
         return self._stage.change(
@@ -106,11 +110,14 @@ class Prompts(Tool):
             message=lambda _: summary(session, time.monotonic() - asked),
         )
 
-    def choose(self, number: int | None) -> None:
-        """Highlight one of the current object's prompts, counted from 0, on the views."""
-        self.chosen = number
-        self.refresh(self._stage.session)
-        self._views.redraw()
+    def choose(self, key: str) -> None:
+        """Highlight a prompt on the views, and go to it; the one that is highlighted, or "", none any more."""
+        with self._stage.lock:
+            self.chosen = "" if key == self.chosen else key
+            said = prompts_of(self._stage.ready().current).get(self.chosen)
+            if said is not None:
+                self._views.move_to(_middle(said.action))
+            self._stage.refresh()
 
     def show(self, session: Session) -> None:
         """Forget how the mouse lay over the volume before."""
@@ -132,20 +139,6 @@ class Prompts(Tool):
         self._pending.clear()
         self._pointers.clear()
 
-    def _show_current(self, session: Session) -> list[str]:
-        """Show what is hidden of the current object, else a click would show nothing; returns what there is to say."""
-        display, said = self._views.display, []
-        if not session.current.visible:
-            session.show(session.current.name)
-            said.append(f"“{session.current.name}” was hidden and is shown again.")
-        if not display.masks:
-            self._stage.act("toggle_masks")
-            said.append("The masks were hidden and are shown again.")
-        elif display.opacity == 0 and not display.contours:
-            self._stage.act("toggle_contours")
-            said.append("The masks were transparent; their outlines are shown again.")
-        return said
-
     def _page_pressed(self) -> None:
         """A view was clicked: before there is an image, say that the click is not taken."""
         if self._stage.session is None:
@@ -158,11 +151,10 @@ class Prompts(Tool):
     def _mark(self, session: Session) -> None:
         waiting = [(voxel, positive) for of, voxel, positive in self._pending if of is session]
         self._views.clicks = [*((click.ijk, click.positive) for click in session.clicks), *waiting]
-        prompts = session.prompts
-        if self.chosen is not None and self.chosen >= len(prompts):
-            self.chosen = None
         self._views.marks = [
-            mark for number, prompt in enumerate(prompts) for mark in _marks(prompt, chosen=number == self.chosen)
+            mark
+            for key, said in prompts_of(session.current).items()
+            for mark in _marks(said.action, chosen=key == self.chosen)
         ]
 
     def _drawn(self, stroke: Stroke) -> "Future[Result]":
@@ -199,12 +191,36 @@ def _prompt_of(stroke: Stroke, session: Session) -> Prompt:
     return Lasso(found, stroke.positive)
 
 
-def _marks(prompt: Prompt, *, chosen: bool) -> list[Mark]:
+def _middle(action: Prompt | Edit) -> Voxel:
+    """A voxel (i, j, k) of a prompt to look at: the middle of it, of a scribble half-way along."""
+    if isinstance(action, Scribble):
+        i, j, k = action.voxels[len(action.voxels) // 2].tolist()
+    elif isinstance(action, Prompt):
+        i, j, k = ((low + high - 1) // 2 for low, high in zip(action.region.start, action.region.stop, strict=True))
+    else:
+        raise TypeError("an edit lies nowhere")
+    return i, j, k
+
+
+def _marks(prompt: Prompt | Edit, *, chosen: bool) -> list[Mark]:
     """How a prompt is drawn; a click's own mark is drawn apart, and a start mask is seen as what became of it."""
     if isinstance(prompt, Point):
         return [Mark("point", np.array([prompt.ijk], dtype=float), prompt.positive, chosen)] if chosen else []
     if isinstance(prompt, Box):
         return [Mark("box", np.array([prompt.first, prompt.last], dtype=float), prompt.positive, chosen)]
     if isinstance(prompt, Scribble | Lasso):
-        return [Mark(prompt.kind, prompt.voxels.astype(float), prompt.positive, chosen)]
+        return [Mark(prompt.kind, _fewer(prompt.voxels.astype(float)), prompt.positive, chosen)]
     return []
+
+
+def _fewer(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A line on one slice with as few corners as show it to half a voxel; others as they are."""
+    from skimage.measure import approximate_polygon
+
+    flat = [axis for axis in range(3) if np.ptp(line[:, axis]) == 0]
+    if len(line) < 4 or len(flat) != 1:
+        return line
+    rest = [axis for axis in range(3) if axis != flat[0]]
+    kept = approximate_polygon(line[:, rest], 0.5)
+    fewer: NDArray[np.float64] = np.insert(kept, flat[0], line[0, flat[0]], axis=1)
+    return fewer

@@ -1,13 +1,15 @@
 """What a hand draws on a view: with which tool, along which line, and which voxels that means."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.imaging.region import Index, LocalMask, Region
+from sammed3d_nb.imaging.region import LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.spaces import Transform, TransformChain
 from sammed3d_nb.ui.planes import Plane
@@ -86,12 +88,14 @@ class Stroke:
     @property
     def outline(self) -> NDArray[np.float64]:
         """(N, 3) column, row and slice number."""
-        return self.chain[0](self.canvas)
+        found: NDArray[np.float64] = self.chain[0](self.canvas)
+        return found
 
     @property
     def places(self) -> NDArray[np.float64]:
         """(N, 3) voxel positions (i, j, k), whose fractions say where in a voxel."""
-        return self.chain(self.canvas)[:, ::-1]
+        found: NDArray[np.float64] = self.chain(self.canvas)[:, ::-1]
+        return found
 
     @property
     def axis(self) -> int:
@@ -127,32 +131,30 @@ class Stroke:
     def under_brush(self, volume: Volume) -> LocalMask:
         """The voxels whose centres lie within half the brush's diameter of the line, and those that the line crosses.
 
-        Distances are those in space, along the volume's own axes.
+        Distances are those in space: voxel axes are at right angles, so that of a ball is the one on the slice drawn
+        on and the one between the slices.
 
         Raises:
             UserError: There are none in the volume.
         """
         places, size = self.places, np.array(volume.size)
-        radius = self.armed.mm / 2
-        to_mm = volume.voxel_to_lps.affine[:3, :3]
-        # half the edges (i, j, k) of the box round a ball: its shadows on the voxel axes
-        reach = radius * np.linalg.norm(np.linalg.inv(to_mm), axis=1)
-        if not self.armed.ball:
-            reach[self.axis] = 0
+        index = round(float(places[0, self.axis]))
+        radius, edges = self.armed.mm / 2, np.array(volume.spacing)
+        reach = radius / edges
+        reach[self.axis] *= self.armed.ball
         low = np.clip(np.floor(places.min(axis=0) - reach), 0, size).astype(int)
         high = np.clip(np.ceil(places.max(axis=0) + reach) + 1, 0, size).astype(int)
         if not self.armed.ball:
-            index = round(float(places[0, self.axis]))
             low[self.axis], high[self.axis] = max(index, 0), min(index + 1, size[self.axis])
-        crossed = _rounded(_dense(places))
-        crossed = crossed[((crossed >= low) & (crossed < high)).all(axis=1)] if (low < high).all() else crossed[:0]
         if (low < high).all():
-            values = np.zeros((high - low)[::-1], dtype=bool)
-            for first, last in _pieces(places):
-                _paint(values, low, first, last, reach, radius, to_mm)
-            i, j, k = (crossed - low).T
-            values[k, j, i] = True
-            mask = LocalMask(values, Region.between(low, high), volume.size)
+            rest = [axis for axis in range(3) if axis != self.axis]
+            flat = _squared_distances((places - low)[:, rest] * edges[rest], edges[rest], (high - low)[rest], radius)
+            across = (np.arange(low[self.axis], high[self.axis]) - index) * edges[self.axis]
+            near = np.expand_dims(flat, self.axis) + np.expand_dims(across**2, rest) <= radius**2 * (1 + 1e-9)
+            crossed = _rounded(_dense(places))
+            i, j, k = (crossed[((crossed >= low) & (crossed < high)).all(axis=1)] - low).T
+            near[i, j, k] = True
+            mask = LocalMask(near.transpose(2, 1, 0), Region.between(low, high), volume.size)
             if mask.count:
                 return mask
         raise UserError(f"The {self.armed.name} lies outside the image; draw it on the image.")
@@ -175,37 +177,22 @@ def _dense(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([*parts, places[-1:]])
 
 
-def _pieces(places: NDArray[np.float64]) -> Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    return [(places[0], places[0])] if len(places) == 1 else list(zip(places, places[1:], strict=False))
-
-
-def _paint(
-    values: NDArray[np.bool_],
-    low: NDArray[np.int64],
-    first: NDArray[np.float64],
-    last: NDArray[np.float64],
-    reach: NDArray[np.float64],
-    radius: float,
-    to_mm: NDArray[np.float64],
-) -> None:
-    """Set the voxels (z, y, x), the first of them at `low`, within a radius of a straight piece."""
-    ends = np.stack([first, last]) - low
-    start = np.clip(np.floor(ends.min(axis=0) - reach), 0, values.shape[::-1]).astype(int)
-    stop = np.clip(np.ceil(ends.max(axis=0) + reach) + 1, 0, values.shape[::-1]).astype(int)
-    if (start >= stop).any():
-        return
-    i, j, k = (np.arange(a, b, dtype=np.float64) for a, b in zip(start, stop, strict=True))
-    offsets = [axis[:, None] * column for axis, column in zip((i, j, k), to_mm.T, strict=True)]
-    origin = to_mm @ ends[0]
-    across = offsets[2][:, None, None] + offsets[1][None, :, None] + offsets[0][None, None, :] - origin
-    way = to_mm @ (ends[1] - ends[0])
-    length = float(way @ way)
-    if length > 0:
-        share = np.clip(across @ way / length, 0, 1)
-        across = across - share[..., None] * way
-    near = (across**2).sum(axis=-1) <= radius**2 * (1 + 1e-9)
-    part = tuple(slice(a, b) for a, b in zip(start[::-1], stop[::-1], strict=True))
-    values[part] |= near
+def _squared_distances(
+    line: NDArray[np.float64], edges: NDArray[np.float64], shape: NDArray[np.int64], radius: float
+) -> NDArray[np.float64]:
+    """Squared distance in mm of each of (shape) pixels to a line (N, 2), also in mm; infinite beyond a radius."""
+    found = np.full(tuple(shape), np.inf)
+    for first, last in pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
+        ends = np.stack([first, last]) / edges
+        start = np.clip(np.floor(ends.min(axis=0) - radius / edges), 0, shape).astype(int)
+        stop = np.clip(np.ceil(ends.max(axis=0) + radius / edges) + 1, 0, shape).astype(int)
+        x = (np.arange(start[0], stop[0]) * edges[0] - first[0])[:, None]
+        y = (np.arange(start[1], stop[1]) * edges[1] - first[1])[None, :]
+        way = last - first
+        share = np.clip((x * way[0] + y * way[1]) / max(float(way @ way), 1e-300), 0, 1)
+        part = found[start[0] : stop[0], start[1] : stop[1]]
+        np.minimum(part, (x - share * way[0]) ** 2 + (y - share * way[1]) ** 2, out=part)
+    return found
 
 
 def length_mm(places: NDArray[np.float64], volume: Volume) -> float:
@@ -234,9 +221,10 @@ class Mark:
     text: str = ""
     mm: float = 0.0
 
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """As JSON, for the page; made once, for it may be long."""
+        return {**{name: getattr(self, name) for name in _TOLD}, "places": np.round(self.places, 3).tolist()}
 
-def first_place(mark: Mark) -> Index:
-    """A voxel of a mark to look at: the middle of a box, the first of a line's."""
-    at = mark.places.mean(axis=0) if mark.kind == "box" else mark.places[0]
-    i, j, k = (int(n) for n in np.floor(at + 0.5))
-    return i, j, k
+
+_TOLD = ("kind", "positive", "chosen", "text", "mm")

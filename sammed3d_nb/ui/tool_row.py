@@ -66,7 +66,7 @@ class ToolRow(Tool):
         self.range = _toggle("Range", "Only voxels whose intensity lies between two bounds")
         self.lower, self.upper = (_number(text) for text in ("from", "to"))
         self._brush = (self.size, self.ball, self.range, self.lower, self.upper)
-        self._tools, self._options = widgets.HBox(), widgets.HBox()
+        self._tools, self._options = widgets.HBox(), widgets.HBox(self._brush)
         self._tools.add_class("snb-tools-choice")
         self._options.add_class("snb-tools-options")
         row = widgets.HBox([self.sign, self._tools, self._options])
@@ -103,6 +103,8 @@ class ToolRow(Tool):
         made.add_class("snb-tool")
         self._entries[armed.name] = _Entry(armed, tip, taken, prompt, beside, made)
         self._tools.children = (*self._tools.children, made)
+        more = [widget for widget in beside if widget not in self._options.children]
+        self._options.children = (*self._options.children, *more)
         self.actions[action] = partial(self.choose, armed.name)
         self._show()
 
@@ -134,6 +136,20 @@ class ToolRow(Tool):
             raise UserError(f"The range from {lower:g} to {upper:g} holds no intensity; type the lower one first.")
         return lower, upper
 
+    def show_current(self, session: Session) -> list[str]:
+        """Show what is hidden of the current object, else what is done to it is not seen; returns what to say."""
+        display, said = self._views.display, []
+        if not session.current.visible:
+            session.show(session.current.name)
+            said.append(f"“{session.current.name}” was hidden and is shown again.")
+        if not display.masks:
+            self._stage.act("toggle_masks")
+            said.append("The masks were hidden and are shown again.")
+        elif display.opacity == 0 and not display.contours:
+            self._stage.act("toggle_contours")
+            said.append("The masks were transparent; their outlines are shown again.")
+        return said
+
     def refresh(self, session: Session | None) -> None:
         """Show which tools the model takes; one that it does not take is put down."""
         model = self._stage.model if session is None else session.model
@@ -148,7 +164,7 @@ class ToolRow(Tool):
             entry.button.tooltip = f"{entry.tip}{_key(entry.armed.name)}. {note}".strip()
             _switch_class(entry.button, "snb-translated", how == "translated")
         if (armed := self._entries.get(self._views.armed.name)) is not None and armed.refused:
-            self.choose(next(iter(self._entries)))
+            self.choose(next(name for name, entry in self._entries.items() if not entry.refused))  # the ruler at last
         self._show()
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -178,8 +194,10 @@ class ToolRow(Tool):
         beside = self._entries[armed.name].beside if armed.name in self._entries else ()
         brush = self._brush if self.range.value else self._brush[:3]
         shown = (*(brush if armed.shape == BRUSH else ()), *beside)
-        if self._options.children != shown:
-            self._options.children = shown
+        for option in self._options.children:
+            wanted = None if option in shown else "none"
+            if option.layout.display != wanted:
+                option.layout.display = wanted
 
     def _shape_brush(self) -> None:
         self._views.arm(replace(self._views.armed, mm=self.size.value, ball=self.ball.value))
@@ -188,7 +206,9 @@ class ToolRow(Tool):
         self.size.value = min(max(round(self.size.value * factor, 1), LEAST_MM), MOST_MM)
 
     def _fill_range(self) -> None:
-        if self.range.value and self.lower.value == self.upper.value:  # nothing typed yet: what is neither black nor white
+        if (
+            self.range.value and self.lower.value == self.upper.value
+        ):  # nothing typed yet: what is neither black nor white
             window = self._views.display.window
             self.lower.value, self.upper.value = (
                 float(f"{window.level + half * window.width:.4g}") for half in (-0.5, 0.5)

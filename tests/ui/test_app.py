@@ -114,7 +114,7 @@ def test_objects_are_listed_locked_hidden_and_removed(app) -> None:
 
 def test_keys_change_the_display(app) -> None:
     display = app.views.display
-    for key, field in (("h", "prompts"), ("x", "crosshair"), ("v", "masks"), ("b", "cube"), ("i", "smooth")):
+    for key, field in (("h", "prompts"), ("x", "crosshair"), ("v", "masks"), ("c", "cube"), ("i", "smooth")):
         before = getattr(display, field)
         app.page._message(app.page, {"type": "key", "key": key}, [])
         assert getattr(display, field) is not before
@@ -178,11 +178,11 @@ def test_the_page_is_answered_and_may_resize_the_app(app) -> None:
         {"type": "pong", "page": 7, "sent": 3, "heard": 2},
         {"type": "pong", "page": 8, "sent": 0, "heard": 0},
     ]
-    app.page.size = [1920, 1080, 42]
+    app.page.size = [1920, 1080, 74]
     width, height = app.views.views["axial"].size
     assert width > 850
     assert height > 850
-    app.page.size = [1920, 1080, 74]  # the bar has wrapped
+    app.page.size = [1920, 1080, 106]  # the bar has wrapped
     assert app.views.views["axial"].size[1] == height - 32
 
 

@@ -66,6 +66,7 @@ export function listen(picture, hands, signal) {
       return;
     }
     event.preventDefault(); // no selection, no scrolling by the middle button
+    if (event.pointerType === "touch" && held?.pointerType === "pen") return; // the hand that holds the pen
     target.setPointerCapture(event.pointerId);
     const at = position(picture, event);
     pointers.set(event.pointerId, at);

@@ -10,10 +10,13 @@ function dash(positive) {
   return positive ? [8, 4] : [2, 4];
 }
 
+// The edge has no gaps where the line has.
 function line(context, draw, colour, edge, width) {
-  for (const [wide, shade] of [[width + 2.4, edge], [width, colour]]) {
+  const gaps = context.getLineDash();
+  for (const [wide, shade, dashes] of [[width + 2.4, edge, []], [width, colour, gaps]]) {
     context.lineWidth = wide;
     context.strokeStyle = shade;
+    context.setLineDash(dashes);
     context.beginPath();
     draw();
     context.stroke();
@@ -122,27 +125,33 @@ export function drawMark(context, picture, { kind, places, positive, chosen, tex
     write(context, text, ends[1], edge);
   } else if (kind === "statistics") {
     if (!found.every(here)) return;
-    const line = found.map(view);
-    wide(context, line, mm * region.scale, MEASURE);
-    write(context, text, line[line.length - 1], edge);
+    const way = found.map(view);
+    wide(context, way, mm * region.scale, MEASURE);
+    write(context, text, way[way.length - 1], edge);
   } else {
-    drawThrough(context, found, here, view, { closed: kind === "lasso", positive, colour, edge, width });
+    drawThrough(context, found, shown, view, { closed: kind === "lasso", positive, colour, edge, width });
   }
   context.setLineDash([]);
 }
 
 // The pieces of a line that lie on the slice; where it only crosses the slice, dots.
-function drawThrough(context, found, here, view, { closed, positive, colour, edge, width }) {
-  const ring = closed ? [...found, found[0]] : found;
+function drawThrough(context, found, shown, view, { closed, positive, colour, edge, width }) {
+  const ring = closed || found.length === 1 ? [...found, found[0]] : found;
   const pieces = [];
   const dots = [];
-  ring.forEach((at, n) => {
-    if (!here(at)) return;
-    const [before, after] = [n > 0 && here(ring[n - 1]), n + 1 < ring.length && here(ring[n + 1])];
-    if (before) pieces[pieces.length - 1].push(view(at));
-    else if (after) pieces.push([view(at)]);
-    else dots.push(view(at));
-  });
+  let open = false;
+  for (let n = 1; n < ring.length; n++) {
+    const [from, to] = [ring[n - 1], ring[n]];
+    const [before, after] = [from[2] - shown, to[2] - shown];
+    if (before === 0 && after === 0) {
+      if (!open) pieces.push([view(from)]);
+      pieces[pieces.length - 1].push(view(to));
+    } else if (before * after <= 0) {
+      const share = before / (before - after);
+      dots.push(view([0, 1].map((axis) => from[axis] + share * (to[axis] - from[axis]))));
+    }
+    open = before === 0 && after === 0;
+  }
   context.setLineDash(closed ? dash(positive) : positive ? [] : dash(false));
   line(context, () => pieces.forEach((piece) => through(context, piece)), colour, edge, width);
   context.setLineDash([]);

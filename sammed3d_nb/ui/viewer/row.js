@@ -7,6 +7,16 @@ export class Row {
   constructor(views, signal) {
     this.views = views;
     window.addEventListener("click", (event) => this.pick(event.target), { capture: true, signal });
+    window.addEventListener("snb-lost", () => this.forget(), { signal });
+  }
+
+  // What got lost on the way is said by `health.js`; it is not to look as if it counted.
+  forget() {
+    const { scene } = this.views;
+    scene.tool.waiting = [];
+    this.views.ahead = [];
+    scene.marks = this.views.marks;
+    this.views.redraw(false);
   }
 
   // The tool that the kernel has armed.
@@ -80,13 +90,18 @@ export class Row {
     views.send({ type: "press", ...at, left, modifiers, button, state, n, kind: "press" });
   }
 
+  // `page.js` counts what is drawn, so that what gets lost is said.
+  count() {
+    this.views.root.dispatchEvent(new CustomEvent("snb-stroke", { bubbles: true }));
+  }
+
   // What was drawn, as it was drawn: positions on the canvas by the transform of its press, though the view may have
   // been moved since.
   finish(stroke) {
     const { picture, matrix: [[a, , c], [, e, f]], shown, name, mm, ball, positive, points, button, modifiers } = stroke;
     stroke.n = ++this.views.presses;
     const round = (pixels) => Math.round(pixels * 1000) / 1000;
-    this.views.root.dispatchEvent(new CustomEvent("snb-stroke", { bubbles: true })); // `page.js` counts it
+    this.count();
     this.views.send({
       type: "stroke", kind: "stroke", n: stroke.n, plane: picture.name, slice: shown, matrix: stroke.matrix,
       points: points.map(([column, row]) => [round((column - c) / a), round((row - f) / e)]),

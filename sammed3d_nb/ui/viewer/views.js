@@ -98,11 +98,9 @@ class Views {
     if (message.type === "scene") this.open(message);
     else if (message.generation !== scene.generation) return; // of the volume before
     const { cross, window: wide, looks, objects, marks, cubes, left, arrange, heard } = message;
-    const { armed, tools, settled, lines, measures } = message;
-    if (tools !== undefined) scene.tools = tools;
+    const { armed, settled } = message;
+    for (const what of ["tools", "lines", "measures"]) if (message[what] !== undefined) scene[what] = message[what];
     if (armed !== undefined) this.row.take(armed);
-    if (lines !== undefined) scene.lines = lines;
-    if (measures !== undefined) scene.measures = measures;
     if (left !== undefined) {
       scene.left = left;
       delete this.changes.left;
@@ -288,7 +286,10 @@ class Views {
       enter: (picture) => {
         this.active = picture;
       },
-      early: () => this.send({ type: "early" }),
+      early: () => {
+        this.send({ type: "early" });
+        if (this.scene.tool.draws) this.row.count(); // where there is no image at all, `page.js` says so
+      },
       leave: () => {
         if (this.scene.tool.brush && this.scene.mouse !== null) this.retrace(this.scene.mouse[0]);
         this.scene.mouse = null;

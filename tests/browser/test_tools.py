@@ -1,0 +1,432 @@
+"""Every tool of the row by mouse, pen, finger and keyboard: what is seen while drawing is what the mask becomes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pytest
+from screen import Geometry, Screen
+from servers import Tunnel
+
+import sammed3d_nb as snb
+from sammed3d_nb.session.replay import replay
+
+SLICE = 22  # of the axial view; the phantom has 44
+LIVER, BESIDE = (90, 110, SLICE), (150, 100, SLICE)
+
+
+class Hand:
+    """A page, what draws on it, and the record that it saves."""
+
+    def __init__(self, screen: Screen, geometry: Geometry, record: Path, volume: snb.Volume, model: str) -> None:
+        self.screen, self.geometry, self.record, self.volume = screen, geometry, record, volume
+        self.page, self.model = screen.page, snb.load_model(model)
+        self.cdp = self.page.context.new_cdp_session(self.page)
+
+    def place(self, voxel) -> tuple[float, float]:
+        """Page coordinates of a voxel in the axial view."""
+        return self.screen.point("axial", *self.screen.place(self.geometry, "axial", voxel))
+
+    def draw(self, *voxels, button: str = "left", lift: bool = True) -> None:
+        """By mouse, with few events: a fast hand."""
+        places = [self.place(voxel) for voxel in voxels]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down(button=button)
+        for place in places[1:]:
+            self.page.mouse.move(*place)
+        if lift:
+            self.page.mouse.up(button=button)
+
+    def pen(self, *voxels) -> None:
+        places = [self.place(voxel) for voxel in voxels]
+        kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
+            more = {"button": "left", "buttons": 0 if kind == "mouseReleased" else 1, "clickCount": 1}
+            self.cdp.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "pointerType": "pen", **more})
+
+    def finger(self, *voxels) -> None:
+        places = [{"x": x, "y": y} for x, y in map(self.place, voxels)]
+        kinds = ["touchStart", *["touchMove"] * (len(places) - 1)]
+        for kind, place in zip(kinds, places, strict=True):
+            self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
+        self.cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    def pen_end(self, *voxels) -> None:
+        """The eraser of a pen, which no protocol of the browser's sends: its events, as the standard has them."""
+        self.page.evaluate(
+            """places => {
+                const canvas = [...document.querySelectorAll(".snb-axial canvas")].pop();
+                canvas.setPointerCapture = () => {};  // of a pointer that is not there
+                const send = (type, [x, y], button, buttons) => canvas.dispatchEvent(new PointerEvent(type, {
+                    clientX: x, clientY: y, button, buttons, pointerType: "pen", pointerId: 77, bubbles: true,
+                }));
+                send("pointerdown", places[0], 5, 32);
+                for (const place of places) send("pointermove", place, -1, 32);
+                send("pointerup", places[places.length - 1], 5, 0);
+                delete canvas.setPointerCapture;
+            }""",
+            [list(self.place(voxel)) for voxel in voxels],
+        )
+
+    def tool(self, key: str, name: str) -> None:
+        """Choose a tool by its key; the page knows it at once."""
+        self.page.keyboard.press(key)
+        self.page.wait_for_selector(f".snb-drawn-here[data-tool={name}]", timeout=1000)
+
+    def afresh(self, name: str) -> None:
+        """Another object, from which the test begins."""
+        self.screen.new_object(name)
+        self.page.mouse.move(5, 5)
+
+    def session(self) -> snb.Session:
+        """What is in the record now."""
+        self.screen.settle()
+        return snb.Session.resume(self.record, volume=self.volume, model=self.model)
+
+    def seen(self) -> np.ndarray:
+        return self.screen.pixels("axial")[:, :, :3].astype(int)
+
+    def under(self, voxels, mm: float) -> np.ndarray:
+        """bool (rows, columns) of the slice: what a brush along voxels covers on the screen, by geometry alone."""
+        i, j = np.meshgrid(*(np.arange(n) for n in self.geometry.size[:2]), indexing="xy")
+        box = self.screen.box("axial")
+        size = box["width"], box["height"]
+        centres = np.stack(self.geometry.position("axial", (i, j, SLICE), *size), axis=-1)
+        corner = np.array([box["x"], box["y"]])
+        line = [np.array(self.place(voxel)) - corner for voxel in voxels]
+        _, _, step = self.geometry._axes("axial", *size)[0]
+        radius = mm / 2 * abs(step) / self.geometry.spacing[0]
+        found = np.zeros(i.shape, bool)
+        for first, last in pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
+            for share in np.linspace(0, 1, 300):
+                found |= np.linalg.norm(centres - first - share * (last - first), axis=-1) <= radius
+        return found
+
+
+def alike(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(bool), b.astype(bool)
+    return 2 * (a & b).sum() / max(a.sum() + b.sum(), 1)
+
+
+@pytest.fixture(scope="module")
+def server(serve, phantom_file: Path, small_model: str):
+    return serve(phantom_file, model=small_model)
+
+
+@pytest.fixture(scope="module")
+def tunnel(server) -> Iterator[Tunnel]:
+    """The way to the server, which can be cut."""
+    tunnel = Tunnel(urlsplit(server.url).port)
+    yield tunnel
+    tunnel.cut()
+
+
+@pytest.fixture(scope="module")
+def hand(chromium, server, tunnel, phantom_file: Path, small_model: str) -> Iterator[Hand]:
+    """One page for all tests of this file, since each page has a kernel of its own."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, has_touch=True, color_scheme="dark")
+    server.forget()
+    screen = Screen(context.new_page())
+    screen.page.goto(server.page().replace(server.url, f"http://127.0.0.1:{tunnel.port}/"))
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    record = server.log.parent / "phantom.sammed3d.json"
+    yield Hand(screen, Geometry.read(phantom_file), record, snb.Volume.read(phantom_file), small_model)
+    context.close()
+
+
+def test_the_brush_is_seen_at_once_and_paints_what_it_showed(hand: Hand) -> None:
+    hand.afresh("brush")
+    hand.tool("b", "brush")
+    way = [(70, 100, SLICE), (110, 104, SLICE), (120, 140, SLICE)]
+    before = hand.screen.settled_pixels("axial")[:, :, :3].astype(int)
+    hand.draw(*way, lift=False)
+    hand.page.mouse.move(*hand.place((120, 141, SLICE)))
+    hand.screen.settle()
+    hand.page.mouse.move(*hand.place((120, 141, SLICE)))
+    drawn = (np.abs(hand.seen() - before).max(axis=2) > 20) & (hand.seen()[:, :, 1] > before[:, :, 1] + 15)
+    hand.page.mouse.up()
+    hand.screen.wait_for_status("after 1 edit")
+    mask = hand.session().mask
+    assert mask.sum() == mask[SLICE].sum() > 300, "round on the slice"
+    assert alike(mask[SLICE], hand.under([*way, (120, 141, SLICE)], 10)) > 0.97
+    hand.page.mouse.move(5, 5)
+    blue = hand.screen.settled_pixels("axial")[:, :, :3].astype(int)
+    tinted = np.abs(blue - before).max(axis=2) > 12
+    assert alike(drawn, tinted) > 0.8, "what is painted was seen while it was drawn"
+
+
+def test_the_brush_grows_by_keys_and_wheel_and_its_circle_is_as_large_as_it(hand: Hand) -> None:
+    hand.afresh("size")
+    hand.tool("b", "brush")
+    x, y = hand.place(BESIDE)
+
+    def across() -> float:
+        """Diameter of the circle in mm."""
+        hand.page.mouse.move(5, 5)
+        without = hand.screen.settled_pixels("axial").astype(int)
+        hand.page.mouse.move(x, y)
+        hand.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        circle = np.abs(hand.screen.pixels("axial").astype(int) - without).max(axis=2) > 90
+        columns = np.flatnonzero(circle.any(axis=0))
+        _, _, step = hand.geometry._axes("axial", *(hand.screen.box("axial")[side] for side in ("width", "height")))[0]
+        return (columns[-1] - columns[0]) / abs(step) * hand.geometry.spacing[0]
+
+    assert across() == pytest.approx(10, abs=2.5)
+    for _ in range(5):
+        hand.page.keyboard.press("]")
+    assert across() == pytest.approx(10 * 1.2**5, abs=2.5)
+    hand.page.keyboard.press("[")
+    hand.page.keyboard.down("Shift")
+    slices = hand.page.get_attribute(".snb-axial", "data-slice")
+    for _ in range(2):
+        hand.page.mouse.wheel(0, -100)
+    hand.page.keyboard.up("Shift")
+    hand.page.wait_for_timeout(300)
+    mm = float(hand.page.input_value(".snb-tools-options input[type=number]"))
+    assert mm == pytest.approx(10 * 1.2**6, rel=0.02)
+    assert across() == pytest.approx(mm, abs=2.5)
+    assert hand.page.get_attribute(".snb-axial", "data-slice") == slices, "it does not scroll"
+    hand.draw(BESIDE)
+    hand.screen.wait_for_status("after 1 edit")
+    assert alike(hand.session().mask[SLICE], hand.under([BESIDE], mm)) > 0.97
+    for _ in range(6):
+        hand.page.keyboard.press("[")
+
+
+def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
+    hand.afresh("pen")
+    hand.tool("b", "brush")
+    way = [(70, 100, SLICE), (90, 100, SLICE), (110, 100, SLICE)]
+    hand.pen(*way)
+    hand.screen.wait_for_status("after 1 edit")
+    mm = float(hand.page.input_value(".snb-tools-options input[type=number]"))
+    first = hand.session().mask
+    assert alike(first[SLICE], hand.under(way, mm)) > 0.97
+    hand.finger((70, 130, SLICE), (90, 132, SLICE), (110, 130, SLICE))
+    hand.screen.wait_for_status("after 2 edits")
+    both = hand.session().mask
+    lower = both & (1 - first)
+    assert alike(lower[SLICE], hand.under([(70, 130, SLICE), (90, 132, SLICE), (110, 130, SLICE)], mm)) > 0.95
+    hand.pen_end((90, 90, SLICE), (90, 110, SLICE))
+    hand.screen.wait_for_status("after 3 edits")
+    cut = hand.session().mask
+    assert (
+        alike(both[SLICE] & (1 - cut[SLICE]), both[SLICE] & hand.under([(90, 90, SLICE), (90, 110, SLICE)], mm)) > 0.9
+    )
+    hand.tool("e", "eraser")
+    hand.draw((70, 100, SLICE), (80, 100, SLICE))
+    hand.screen.wait_for_status("after 4 edits")
+    assert hand.session().mask.sum() < cut.sum() - 30
+    hand.draw((70, 100, SLICE), (80, 100, SLICE), button="right")
+    hand.screen.wait_for_status("after 5 edits")
+    assert hand.session().mask.sum() >= cut.sum(), "the right button turns the eraser round"
+    hand.tool("b", "brush")
+    hand.page.click(".snb-brush-ball")
+    hand.page.wait_for_selector(".snb-brush-ball.mod-active")
+    hand.page.locator(".snb-tools-options input[type=number]").fill("14")
+    hand.page.keyboard.press("Enter")
+    hand.draw((200, 130, SLICE))
+    hand.screen.wait_for_status("after 6 edits")
+    ball = hand.session().mask[:, 120:141, 190:211]
+    radius = [np.sqrt(plane.sum() / np.pi) for plane in ball[SLICE - 2 : SLICE + 3]]
+    assert radius == pytest.approx([0, np.sqrt(7**2 - 5**2), 7, np.sqrt(7**2 - 5**2), 0], abs=0.4), "slices 5 mm apart"
+    hand.page.click(".snb-brush-ball")
+
+
+def test_boxes_scribbles_and_lassos_are_prompts_with_marks(hand: Hand) -> None:
+    hand.afresh("prompts")
+    without = hand.screen.settled_pixels("axial").astype(int)
+    hand.tool("r", "box")
+    hand.draw((60, 90, SLICE), (130, 150, SLICE))
+    hand.screen.wait_for_status("after 1 prompt")
+    hand.tool("l", "lasso")
+    hand.pen((70, 95, SLICE), (120, 95, SLICE), (120, 140, SLICE), (70, 140, SLICE))
+    hand.screen.wait_for_status("after 2 prompts")
+    hand.tool("s", "scribble")
+    hand.draw((80, 100, SLICE), (110, 130, SLICE))
+    hand.screen.wait_for_status("after 3 prompts")
+    hand.tool("p", "point")
+    hand.draw(LIVER)
+    hand.screen.wait_for_status("after 4 prompts")
+    box, lasso, scribble, point = hand.session().prompts
+    assert np.abs(np.subtract([box.first, box.last], [(60, 90, SLICE), (130, 150, SLICE)])).max() <= 1
+    assert np.abs(lasso.voxels - [(70, 95, SLICE), (120, 95, SLICE), (120, 140, SLICE), (70, 140, SLICE)]).max() <= 1
+    assert np.abs(np.diff(scribble.voxels, axis=0)).max() == 1, "no gaps"
+    assert np.abs(np.subtract(point.ijk, LIVER)).max() <= 1
+    hand.page.keyboard.press("v")  # masks off: what is left are marks
+    hand.page.keyboard.press("x")
+    hand.page.mouse.move(5, 5)
+    marked = np.abs(hand.screen.settled_pixels("axial").astype(int) - without).max(axis=2) > 40
+    corner = hand.screen.box("axial")
+    for voxel in ((95, 90, SLICE), (130, 120, SLICE), (95, 95, SLICE), (95, 115, SLICE)):
+        column, row = (round(at - corner[side]) for at, side in zip(hand.place(voxel), ("x", "y"), strict=True))
+        assert marked[row - 8 : row + 9, column - 8 : column + 9].sum() > 8, f"a mark passes {voxel}"
+    hand.page.keyboard.press("v")
+    hand.page.keyboard.press("x")
+
+
+def test_prompts_in_the_list_are_chosen_and_taken_back_by_mouse_and_keyboard(hand: Hand) -> None:
+    hand.afresh("list")
+    hand.tool("p", "point")
+    hand.draw(LIVER)
+    hand.screen.wait_for_status("after 1 click")
+    hand.tool("s", "scribble")
+    hand.draw((150, 100, SLICE), (160, 100, SLICE), button="right")
+    hand.page.wait_for_selector(".snb-prompt >> nth=1")
+    told = hand.page.locator(".snb-prompt-pick")
+    assert [told.nth(n).get_attribute("aria-label") for n in range(2)][1] == f"Scribble 1, negative, axial {SLICE + 1}"
+    assert hand.screen.seen(".snb-prompt") == 1
+    hand.page.keyboard.press("PageUp")
+    told.nth(1).click()
+    hand.page.wait_for_selector(".snb-prompt.snb-chosen")
+    hand.page.wait_for_selector(f".snb-axial[data-slice='{SLICE}']")
+    before = hand.session()
+    assert len(before.prompts) == 2
+    told.nth(1).focus()
+    hand.page.keyboard.press("Delete")
+    hand.page.wait_for_function("document.querySelectorAll('.snb-prompt').length === 1")
+    after = hand.session()
+    assert [prompt.kind for prompt in after.prompts] == ["point"]
+    assert after.undo_name == "remove scribble 1 of list"
+    hand.page.keyboard.press("Control+z")
+    hand.page.wait_for_selector(".snb-prompt >> nth=1")
+    hand.page.locator(".snb-prompt-remove").first.click()
+    hand.screen.wait_for_status("^list: .*after 1 prompt")
+    assert [prompt.kind for prompt in hand.session().prompts] == ["scribble"]
+
+
+def test_ruler_and_statistics_stay_until_they_are_cleared(hand: Hand) -> None:
+    hand.afresh("measures")
+    hand.tool("w", "ruler")
+    hand.draw((100, 100, SLICE), (130, 140, SLICE))
+    said = hand.screen.wait_for_status(f"mm in the axial slice {SLICE + 1}")
+    assert float(said.split()[0]) == pytest.approx(50, abs=1.5), "3-4-5, voxels of 1 mm"
+    hand.tool("q", "statistics")
+    hand.draw(LIVER, (100, 110, SLICE))
+    said = hand.screen.wait_for_status("voxels .*: mean")
+    mm = float(hand.page.input_value(".snb-tools-options input[type=number]"))
+    values = hand.volume.array[SLICE][hand.under([LIVER, (100, 110, SLICE)], mm)]
+    assert int(said.split()[0]) == pytest.approx(values.size, rel=0.05)
+    assert float(said.split("mean ")[1].split()[0]) == pytest.approx(values.mean(), abs=2)
+    hand.page.mouse.move(5, 5)
+    shown = hand.screen.settled_pixels("axial").astype(int)
+    hand.page.click("text=Clear measures")
+    hand.page.wait_for_selector(".snb-clear_measures:disabled")
+    hand.page.mouse.move(5, 5)
+    gone = hand.screen.settled_pixels("axial").astype(int)
+    assert (np.abs(shown - gone).max(axis=2) > 40).sum() > 300
+
+
+def test_what_is_drawn_while_the_kernel_stands_still_is_seen_and_kept(hand: Hand, server) -> None:
+    hand.afresh("still")
+    kernels = psutil.Process(server.process.pid).children(recursive=True)
+    without = hand.screen.settled_pixels("axial").astype(int)
+    for kernel in kernels:
+        os.kill(kernel.pid, signal.SIGSTOP)
+    try:
+        hand.tool("b", "brush")  # no answer is needed
+        hand.draw((70, 100, SLICE), (120, 100, SLICE))
+        hand.tool("e", "eraser")
+        hand.draw((90, 90, SLICE), (90, 110, SLICE))
+        hand.page.mouse.move(5, 5)
+        hand.page.wait_for_timeout(500)
+        seen = np.abs(hand.screen.pixels("axial").astype(int) - without).max(axis=2) > 20
+        assert seen.sum() > 300, "both wait on the screen"
+    finally:
+        for kernel in kernels:
+            os.kill(kernel.pid, signal.SIGCONT)
+    hand.screen.wait_for_status("after 2 edits")
+    assert [step.name for step in hand.session().steps[-2:]] == ["paint 1 of still", "erase 1 of still"]
+
+
+def test_a_stroke_that_got_lost_is_told_and_no_longer_shown(hand: Hand, tunnel: Tunnel) -> None:
+    hand.afresh("lost")
+    hand.tool("b", "brush")
+    hand.page.mouse.move(5, 5)
+    without = hand.screen.settled_pixels("axial").astype(int)
+    hand.page.wait_for_timeout(3500)  # a heartbeat after the last key
+
+    def changed() -> int:
+        return int((np.abs(hand.screen.pixels("axial").astype(int) - without).max(axis=2) > 20).sum())
+
+    tunnel.frozen = True  # as when a laptop has left its network: nothing arrives, and nothing says so
+    hand.draw((70, 100, SLICE), (120, 100, SLICE))
+    hand.page.mouse.move(5, 5)
+    hand.page.wait_for_timeout(1000)
+    assert changed() > 300
+    tunnel.cut()
+    tunnel.restore()
+    hand.page.wait_for_selector(".snb-lost-banner[data-state=lost]:not([hidden])")
+    assert "1 click or key got lost on the way" in hand.page.inner_text(".snb-lost-banner")
+    hand.page.get_by_role("button", name="Close").click()
+    hand.page.mouse.move(5, 5)
+    hand.screen.settle()
+    assert changed() == 0
+    hand.draw((70, 100, SLICE), (120, 100, SLICE))
+    hand.screen.wait_for_status("^lost: .*after 1 edit")
+
+
+def test_escape_drops_a_stroke_and_a_second_finger_moves_the_image(hand: Hand) -> None:
+    hand.afresh("dropped")
+    hand.tool("b", "brush")
+    before = hand.screen.settled_pixels("axial").astype(int)
+    hand.draw((70, 100, SLICE), (120, 100, SLICE), lift=False)
+    hand.page.keyboard.press("Escape")
+    hand.page.mouse.up()
+    x, y = hand.place(LIVER)
+    send = hand.cdp.send
+    send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    points = [{"x": x, "y": y, "id": 0}, {"x": x + 60, "y": y, "id": 1}]
+    send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points})
+    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    hand.page.mouse.move(5, 5)
+    after = hand.screen.settled_pixels("axial").astype(int)
+    assert (np.abs(after - before).max(axis=2) > 20).sum() == 0
+    assert hand.session().steps[-1].name.startswith("rename")
+
+
+def test_the_row_is_used_by_keyboard_alone_says_what_it_is_and_fits_a_narrow_page(hand: Hand) -> None:
+    hand.afresh("row")
+    tools = hand.page.locator(".snb-tool")
+    names = ["Point", "Box", "Scribble", "Lasso", "Brush", "Eraser", "Ruler", "Statistics"]
+    assert tools.all_inner_texts()[: len(names)] == names
+    for n, name in enumerate(names):
+        tools.nth(n).focus()
+        hand.page.keyboard.press("Enter")
+        hand.page.wait_for_selector(f".snb-drawn-here[data-tool={name.lower()}]")
+        hand.page.wait_for_function(
+            "n => document.querySelectorAll('.snb-tool')[n].getAttribute('aria-pressed') === 'true'", arg=n
+        )
+    assert hand.page.locator(".snb-tool[aria-pressed=true]").count() == 1
+    assert "(B)" in (tools.nth(4).get_attribute("title") or "")
+    badge = "n => getComputedStyle(document.querySelectorAll('.snb-tool')[n], '::after').content"
+    assert "≈" in hand.page.evaluate(badge, 1), "a box is translated for this model"
+    assert "≈" not in hand.page.evaluate(badge, 0)
+    hand.page.keyboard.press("?")
+    hand.page.wait_for_selector(".snb-help-panel", state="visible")
+    assert "Smaller brush" in hand.page.inner_text(".snb-help-panel")
+    hand.page.keyboard.press("Escape")
+    hand.tool("b", "brush")
+    for width in (1280, 700, 430):
+        hand.page.set_viewport_size({"width": width, "height": 800})
+        hand.page.wait_for_timeout(600)
+        for n in range(len(names)):
+            box = tools.nth(n).bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width, f"{names[n]} at {width}"
+        assert hand.screen.seen(".snb-tools-options input") > 0.9
+        bar, view = (hand.page.locator(what).first.bounding_box() for what in (".snb-toolbar", ".snb-axial"))
+        assert bar["y"] + bar["height"] <= view["y"] + 1, "it covers no view"
+    hand.page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_the_record_of_all_this_replays_to_the_same_masks(hand: Hand) -> None:
+    found = list(replay(hand.record, volume=hand.volume, model=hand.model))
+    assert len(found) > 8
+    assert all(one.same for one in found), [one.name for one in found if not one.same]
