@@ -120,7 +120,10 @@ class EditPanel(Tab):
         options = self._options()
         session = self._stage.ready()
 
+        seen: list[str] = []
+
         def job(session: Session) -> LocalMask | None:
+            seen.extend(self._row.show_current(session))
             if name == COPY:
                 session.copy()
                 return None
@@ -128,8 +131,8 @@ class EditPanel(Tab):
 
         def notes(left: LocalMask | None) -> Sequence[str]:
             if left is None or not left.count:
-                return ()
-            return (f"{readable_ml(left.volume_ml(session.volume.spacing))} were left to other objects.",)
+                return seen
+            return (*seen, f"{readable_ml(left.volume_ml(session.volume.spacing))} were left to other objects.")
 
         self.choose(None)
         self._stage.change("Editing", job, notes=notes, message=lambda _: summary(session))

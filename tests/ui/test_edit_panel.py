@@ -197,6 +197,27 @@ def test_a_cut_is_drawn_seen_moved_and_applied(app, begin: str) -> None:
     assert app.views.armed.name == "point"
 
 
+def test_the_brush_may_be_kept_to_what_is_unsure(app) -> None:
+    app.click(BALL)
+    before, unsure = app.session.mask > 0, app.session.unsure().full > 0
+    app.act("tool_brush")
+    app.row.size.value = 60.0
+    app.brush.unsure.value = True
+    draw(app, "axial", BALL)
+    painted = app.session.mask > 0
+    assert not (painted & ~before & ~unsure).any()
+    assert (painted & ~before).any()
+    app.act("undo")
+    app.wait()
+    app.act("new_object")
+    app.wait()
+    draw(app, "axial", BALL)
+    assert "click on it first" in app.status.message
+    app.brush.unsure.value = False
+    draw(app, "axial", (2, 2, 2))
+    assert app.session.mask.any()
+
+
 def test_filling_begins_at_the_crosshair_and_its_range_follows(app) -> None:
     app.act("toggle_edits")
     app.views.move_to(BALL)
