@@ -1,6 +1,8 @@
 """Where the network is unsure of the current object, and where to look next."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from sammed3d_nb.session.making import Maker
 from sammed3d_nb.session.objects import SegmentedObject
 from sammed3d_nb.session.table import ObjectTable
 
+MOST_PLACES = 30
+"""So many are offered of one answer: nobody goes on to those that hardly count."""
+
 
 class Doubting(ObjectTable, ABC):
     """The part of a `Session` that tells how sure the network is.
@@ -26,7 +31,8 @@ class Doubting(ObjectTable, ABC):
 
     def __init__(self, volume: Volume) -> None:
         super().__init__(volume)
-        self._doubt: tuple[Any, Doubt] | None = None  # of which state of an object
+        self._doubt: tuple[list[Any], Doubt] | None = None  # what it was made of, and it
+        self._places: tuple[Doubt, str, Iterator[Place]] | None = None  # those that come next
         self._looked: dict[int, list[Index]] = {}  # places that were looked at, by object
 
     def doubt(self) -> NDArray[np.float32]:
@@ -64,15 +70,19 @@ class Doubting(ObjectTable, ABC):
         Raises:
             PromptError: As `doubt`.
         """
-        key, doubt = self.current.key, self.local_doubt()
-        looked = self._looked.setdefault(key, [])
-        for place in places(doubt, self.volume.spacing, score):
-            ways = np.reshape(looked, (-1, 3)) - place.at
-            if (np.linalg.norm(ways * self.volume.spacing, axis=1) >= APART_MM).all():
-                looked.append(place.at)
-                return place
-        looked.clear()
-        return None
+        with self._lock:
+            key, doubt = self.current.key, self.local_doubt()
+            if self._places is None or self._places[0] is not doubt or self._places[1] != score:
+                self._places = doubt, score, islice(places(doubt, self.volume.spacing, score), MOST_PLACES)
+            looked = self._looked.setdefault(key, [])
+            for place in self._places[2]:
+                ways = np.reshape(looked, (-1, 3)) - place.at
+                if (np.linalg.norm(ways * self.volume.spacing, axis=1) >= APART_MM).all():
+                    looked.append(place.at)
+                    return place
+            looked.clear()
+            self._places = None
+            return None
 
     def local_doubt(self) -> Doubt:
         """`doubt`, stored only where there is some.
@@ -82,13 +92,13 @@ class Doubting(ObjectTable, ABC):
         """
         with self._lock:
             item = self.current
-            state = (self._maker, item.key, item.local, item.fixed, item.edited, item.said)
-            if self._doubt is not None and all(a is b for a, b in zip(self._doubt[0], state, strict=True)):
-                return self._doubt[1]
+            others = [other.local for other in self._others(item)]
+            state = [self._maker, item.local, item.fixed, item.edited, item.said, *others]
+            if self._doubt is not None and list(map(id, self._doubt[0])) == list(map(id, state)):
+                return self._doubt[1]  # what it was made of is held, so that no other object has its id
             found = self._maker.doubt(item)
             if found is None:
                 raise PromptError(self._no_doubt(item))
-            others = [other.local for other in self._others(item)]
             self._doubt = state, found.without(item.fixed, item.edited, *others)
             return self._doubt[1]
 

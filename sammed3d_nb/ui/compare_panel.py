@@ -17,7 +17,7 @@ from sammed3d_nb.ui.describe import readable_ml, rgb
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.scene import EXTRA
 from sammed3d_nb.ui.stage import Stage
-from sammed3d_nb.ui.tabs import Tab
+from sammed3d_nb.ui.tabs import Tab, same
 from sammed3d_nb.ui.upload import Upload
 from sammed3d_nb.ui.view import Shown
 
@@ -144,8 +144,8 @@ class ComparePanel(Tab):
         self._fill(self.second, [*ours, *theirs])
         if self.open:
             chosen = self._chosen(session)
-            of = tuple(None if mask is None else (name, id(mask)) for name, mask in chosen)
-            if of != self._of:
+            of = tuple(part for name, mask in chosen for part in (name, mask))
+            if not same(of, self._of):
                 self._of = of
                 self._compare(session, chosen, of)
 
@@ -156,7 +156,7 @@ class ComparePanel(Tab):
 
     def _compare(self, session: Session, chosen: list[tuple[str, LocalMask | None]], of: tuple[Any, ...]) -> None:
         (first, a), (second, b) = chosen
-        if a is None or b is None or of[0] == of[1]:
+        if a is None or b is None or a is b:
             self.told.value = '<p class="snb-hint">Choose two masks to compare.</p>'
             if self._views.extras.pop("compare", None) is not None:
                 self._views.redraw()
@@ -167,7 +167,7 @@ class ComparePanel(Tab):
             parts = ((a.without(both), ONLY_FIRST), (b.without(both), ONLY_SECOND), (both, BOTH))
             compared = compare_masks(a, b, session.volume.spacing)
             with self._stage.lock:
-                if self.open and of == self._of and self._stage.session is session:
+                if self.open and of is self._of and self._stage.session is session:
                     self._views.extras["compare"] = [
                         Shown(mask, rgb(colour), name=f"{EXTRA}compare {number}", outline=False)
                         for number, (mask, colour) in enumerate(parts)

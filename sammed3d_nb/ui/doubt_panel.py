@@ -11,7 +11,7 @@ from sammed3d_nb.ui.describe import rgb
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.scene import EXTRA
 from sammed3d_nb.ui.stage import Stage
-from sammed3d_nb.ui.tabs import Tab
+from sammed3d_nb.ui.tabs import Tab, same
 from sammed3d_nb.ui.view import Shown
 
 BANDS = ((0.1, "#420a68"), (0.25, "#932667"), (0.4, "#c73e4c"), (0.55, "#ed6925"), (0.7, "#fb9b06"), (0.85, "#f7d13d"))
@@ -64,7 +64,7 @@ class DoubtPanel(Tab):
 
     def refresh(self, session: Session | None) -> None:
         """Another answer, object or edit: the map is asked for anew."""
-        if self.open and session is not None and _state(session) != self._of:
+        if self.open and session is not None and not same(_state(session), self._of):
             self._ask(session)
 
     def _ask(self, session: Session) -> None:
@@ -77,7 +77,7 @@ class DoubtPanel(Tab):
                 doubt, why = None, str(error)
             bands = [] if doubt is None else _bands(doubt)
             with self._stage.lock:
-                if not self.open or state != self._of or self._stage.session is not session:
+                if not self.open or state is not self._of or self._stage.session is not session:
                     return
                 self.told.value = f'<p class="snb-hint">{why}</p>' if why else ""
                 if bands or self._views.extras.get("doubt"):
@@ -110,4 +110,4 @@ def _bands(doubt: Doubt) -> list[Shown]:
 
 def _state(session: Session) -> tuple[Any, ...]:
     item = session.current
-    return item.key, id(item.local), id(item.said), id(session.model)
+    return item.key, item.local, item.said, session.model, *(one.local for one in session.objects)

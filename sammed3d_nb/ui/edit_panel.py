@@ -18,7 +18,7 @@ from sammed3d_nb.ui.planes import PLANES
 from sammed3d_nb.ui.scene import EXTRA
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.stroke import RULER, Armed, Stroke
-from sammed3d_nb.ui.tabs import Tab
+from sammed3d_nb.ui.tabs import Tab, same
 from sammed3d_nb.ui.tool_row import ToolRow
 from sammed3d_nb.ui.view import Shown
 
@@ -189,7 +189,7 @@ class EditPanel(Tab):
             self.other.options = names
             self.other.value = before if before in names else next(iter(names), None)
             self._quiet = False
-        if self.choice.value is not None and self._state(session) != self._of:
+        if self.choice.value is not None and not same(self._state(session), self._of):
             self._preview()
 
     def release(self) -> None:
@@ -291,7 +291,7 @@ class EditPanel(Tab):
         return options
 
     def _state(self, session: Session) -> tuple[Any, ...]:
-        return session.current.key, id(session.current.local), self.other.value
+        return session.current.key, session.current.local, self.other.value
 
     def _preview(self) -> None:
         """Show what the operation would make of the mask, worked out in the background; only the newest counts."""

@@ -12,7 +12,10 @@ from sammed3d_nb.ui.records import file_stem
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tabs import Tab
 
-_HEAD = ("Object", "mL", "mean ± SD", "extent, mm", "prompts", "edits", "min")
+_HEAD = (  # what stands there, and what it means
+    ("Object", ""), ("mL", "Volume"), ("mean ± SD", "Of the intensities"), ("mm", "Edges of the box round it along i, j, k"),
+    ("P", "Prompts"), ("E", "Edits"), ("min", "Minutes of work"),
+)  # fmt: skip
 
 
 class TablePanel(Tab):
@@ -70,10 +73,10 @@ def table_html(found: list[Measured], colours: dict[str, str]) -> str:
     """The table, a row for each object."""
     rows = []
     for one in found:
-        extent = "–" if one.extent_mm is None else " × ".join(f"{mm:.0f}" for mm in one.extent_mm)
-        spread = "–" if one.mean is None else f"{one.mean:.4g} ± {one.sd:.3g}".replace("-", "−")
+        extent = "–" if one.extent_mm is None else "×".join(f"{mm:.0f}" for mm in one.extent_mm)
+        spread = "–" if one.mean is None else f"{one.mean:.3g} ± {one.sd:.2g}".replace("-", "−")
         cells = (f"{one.volume_ml:.4g}", spread, extent, str(one.prompts), str(one.edits), f"{one.minutes:.1f}")
         dot = f'<i style="background:{html.escape(colours.get(one.name, "#888"))}"></i>'
-        rows.append(f"<tr><th>{dot}{html.escape(one.name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    head = "".join(f"<th>{text}</th>" for text in _HEAD)
+        rows.append(f"<tr><th title="{html.escape(one.name)}">{dot}{html.escape(one.name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    head = "".join(f'<th title="{meaning}">{text}</th>' for text, meaning in _HEAD)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

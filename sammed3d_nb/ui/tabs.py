@@ -9,6 +9,12 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
 
+def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether what a panel shows was made of these very objects; masks are compared by identity, names by value."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a is b or (isinstance(a, str | int) and a == b) for a, b in pairs)
+
+
 class Tab(Tool):
     """A tool whose panel is one of `Tabs`.
 

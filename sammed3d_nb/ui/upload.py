@@ -10,6 +10,7 @@ from typing import Any
 import traitlets
 from anywidget import AnyWidget
 
+from sammed3d_nb.atomic import reason
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.ui.stage import Stage
 
@@ -70,8 +71,12 @@ class Upload(AnyWidget):
         if at != there or not data or there + len(data) > size:
             self.drop()
             raise UserError(f"{place.name} changed while it was read; choose it again.")
-        with place.open("ab") as file:
-            file.write(data)
+        try:
+            with place.open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            self.drop()
+            raise UserError(f"{place.name} finds no room on the server ({reason(error)}); make some first.") from error
         if there + len(data) < size:
             self._stage.status.say(f"Reading {place.name}: {100 * (there + len(data)) // size} %")
             self.send({"ask": ask, "want": there + len(data)})

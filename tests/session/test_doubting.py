@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from support import BallNetwork, cell_centres, model_of, torso_like
+from support import BallNetwork, cell_centres, model_of, rotation
 
 import sammed3d_nb as snb
 from sammed3d_nb import Session, Volume
@@ -26,13 +26,22 @@ class SlopeNetwork(BallNetwork):
         return logits[None, None], torch.ones(1, 1)
 
 
+SIZE, MIDDLE = (72, 64, 24), (36, 32, 12)
+
+
+def small() -> Volume:
+    """A tilted volume of thick slices, axes flipped; a cube holds nearly all of it."""
+    array = np.random.default_rng(3).integers(0, 100, SIZE[::-1]).astype(np.int16)
+    return Volume.from_array(array, (2.0, 2.0, 5.0), rotation(3, 12) @ np.diag([1, -1, 1]), (-80, 40, 900))
+
+
 @pytest.fixture
 def session() -> Session:
-    return Session(torso_like(), model_of(SlopeNetwork()), grow=False)
+    return Session(small(), model_of(SlopeNetwork()), grow=False)
 
 
 def test_doubt_is_one_minus_twice_the_distance_from_a_half(session: Session) -> None:
-    result = session.click((100, 100, 30))
+    result = session.click(MIDDLE)
     doubt = session.doubt()
     assert doubt.shape == session.volume.array.shape
     assert doubt.dtype == np.float32
@@ -41,17 +50,17 @@ def test_doubt_is_one_minus_twice_the_distance_from_a_half(session: Session) -> 
     to_cube = result.cube.from_voxel(session.volume)
     near = np.argwhere(doubt > 0.05)[:, ::-1]
     for voxel in near[rng.choice(len(near), 50)]:
-        way = to_cube(voxel) - to_cube((100, 100, 30))
+        way = to_cube(voxel) - to_cube(MIDDLE)
         if not 7 < abs(way[0] - 8) < 30 or np.linalg.norm(way) < 6:
             continue
         logit = (16 - np.linalg.norm(way)) * (0.15 if way[0] > 8 else 1.0)
         p = 1 / (1 + np.exp(-logit))
         assert doubt[tuple(voxel[::-1])] == pytest.approx(1 - abs(2 * p - 1), abs=0.08)
-    assert doubt[30, 100, 100] < 0.02
+    assert doubt[MIDDLE[::-1]] < 0.02
 
 
 def test_the_border_of_the_mask_is_where_doubt_is_largest(session: Session) -> None:
-    session.click((100, 100, 30))
+    session.click(MIDDLE)
     mask, doubt = session.mask > 0, session.doubt()
     assert doubt[mask].max() > 0.9
     assert (doubt[mask & ~session.mask_after("shrink", mm=12).full.astype(bool)].mean()) > 3 * doubt[
@@ -60,11 +69,11 @@ def test_the_border_of_the_mask_is_where_doubt_is_largest(session: Session) -> N
 
 
 def test_what_a_hand_has_set_and_what_is_others_is_not_unsure(session: Session) -> None:
-    session.paint(np.argwhere(np.ones((60, 200, 8)))[:, ::-1] + (112, 0, 0))
+    session.paint(np.argwhere(np.ones((24, 64, 5)))[:, ::-1] + (46, 0, 0))
     session.new_object("b")
-    session.click((100, 100, 30))
+    session.click(MIDDLE)
     unsure = session.unsure(0.3)
-    assert not (unsure.full[:, :, 112:120]).any()
+    assert not (unsure.full[:, :, 46:51]).any()
     before = session.unsure(0.3).count
     session.paint(unsure, add=True)
     assert session.unsure(0.3).count == 0 < before
@@ -73,7 +82,7 @@ def test_what_a_hand_has_set_and_what_is_others_is_not_unsure(session: Session) 
 
 
 def test_a_brush_may_be_kept_to_what_is_unsure(session: Session) -> None:
-    session.click((100, 100, 30))
+    session.click(MIDDLE)
     before, unsure = session.mask > 0, session.unsure().full > 0
     session.paint(np.ones(session.volume.array.shape), within=session.unsure())
     assert np.array_equal(session.mask > 0, before | unsure)
@@ -81,9 +90,19 @@ def test_a_brush_may_be_kept_to_what_is_unsure(session: Session) -> None:
         session.paint([(0, 0, 0)], within=session.unsure())
 
 
+def test_what_others_take_meanwhile_is_not_unsure_any_more(session: Session) -> None:
+    session.click(MIDDLE)
+    unsure = session.unsure()
+    session.new_object("b")
+    session.paint(unsure)
+    session.select("object 1")
+    assert 0 < session.unsure().count < unsure.count, "what is the first one's stays unsure"
+    assert not (session.unsure() & session.objects[1].local).count
+
+
 @pytest.mark.parametrize("score", SCORES)
 def test_look_next_goes_through_all_places_and_begins_again(session: Session, score: str) -> None:
-    session.click((100, 100, 30))
+    session.click(MIDDLE)
     doubt = session.doubt()
     found = []
     while (place := session.look_next(score)) is not None:
@@ -98,17 +117,17 @@ def test_look_next_goes_through_all_places_and_begins_again(session: Session, sc
 
 
 def test_the_first_place_is_where_the_border_is_blurred(session: Session) -> None:
-    session.click((100, 100, 30))
+    session.click(MIDDLE)
     cube = session.result.cube
     for score in ("blob", "depth"):
         place = session.look_next(score)
-        way = cube.from_voxel(session.volume)(place.at) - cube.from_voxel(session.volume)((100, 100, 30))
+        way = cube.from_voxel(session.volume)(place.at) - cube.from_voxel(session.volume)(MIDDLE)
         assert way[0] > 8, "the side on which the logit falls slowly"
 
 
 def test_doubt_is_the_same_after_resuming_and_after_memory_was_let_go(session: Session, tmp_path) -> None:
-    session.click((100, 100, 30))
-    session.click((104, 100, 30))
+    session.click(MIDDLE)
+    session.click((38, 32, 12))
     before = session.doubt()
     path = session.save(tmp_path / "case.sammed3d.json")
     again = Session.resume(path, volume=session.volume, model=session.model)
@@ -122,7 +141,7 @@ def test_without_an_answer_there_is_a_sentence(session: Session) -> None:
     session.add(snb.StartMask(np.ones(session.volume.array.shape)))
     with pytest.raises(PromptError, match="since its mask was loaded; click once more"):
         session.doubt()
-    session.click((100, 100, 30))
+    session.click(MIDDLE)
     assert session.doubt().any()
     for level in (0, 2, float("nan")):
         with pytest.raises(PromptError, match="Doubt goes from 0 to 1"):
@@ -159,7 +178,7 @@ def test_places_of_hand_made_doubt() -> None:
 
 def test_doubt_lies_with_the_mask_in_oblique_and_flipped_volumes() -> None:
     """The same image with its axes exchanged and turned over has the same doubt in space."""
-    volume = torso_like()
+    volume = small()
     flipped = Volume.from_array(
         np.ascontiguousarray(volume.array.transpose(1, 2, 0)[::-1]),
         (volume.spacing[2], volume.spacing[0], volume.spacing[1]),
@@ -167,7 +186,7 @@ def test_doubt_lies_with_the_mask_in_oblique_and_flipped_volumes() -> None:
         volume.voxel_to_lps((0, volume.size[1] - 1, 0)),
     )
     first, second = Session(volume, model_of(SlopeNetwork())), Session(flipped, model_of(SlopeNetwork()))
-    first.click((100, 90, 30))
-    second.click((30, 100, volume.size[1] - 1 - 90))
+    first.click((36, 30, 12))
+    second.click((12, 36, volume.size[1] - 1 - 30))
     back = second.doubt()[::-1].transpose(2, 0, 1)
     assert np.abs(back - first.doubt()).max() < 0.02

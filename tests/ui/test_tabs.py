@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 
 import numpy as np
 import pytest
@@ -265,6 +266,10 @@ def test_files_that_are_none_are_one_sentence_and_leave_nothing_behind(app, tmp_
     assert "changed while it was read" in app.status.message
     upload._handle_custom_msg({"do": "piece", "ask": "3", "at": 0}, [b"0123456789"])
     settle(app)
+    for _ in range(100):  # a folder goes when its job is over, a moment after that has been said
+        if set(tmp_path.iterdir()) == before:
+            break
+        time.sleep(0.05)
     assert set(tmp_path.iterdir()) == before
     assert [item.local.count for item in app.session.objects] == [0]
 
