@@ -13,7 +13,7 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tabs import Tab
 
 _HEAD = (  # what stands there, and what it means
-    ("Object", ""), ("mL", "Volume"), ("mean ± SD", "Of the intensities"), ("mm", "Edges of the box round it along i, j, k"),
+    ("Object", ""), ("mL", "Volume"), ("mean ± SD", "Of the intensities"), ("mm", "Edges of the box round it, i × j × k"),
     ("P", "Prompts"), ("E", "Edits"), ("min", "Minutes of work"),
 )  # fmt: skip
 
@@ -77,6 +77,7 @@ def table_html(found: list[Measured], colours: dict[str, str]) -> str:
         spread = "–" if one.mean is None else f"{one.mean:.3g} ± {one.sd:.2g}".replace("-", "−")
         cells = (f"{one.volume_ml:.4g}", spread, extent, str(one.prompts), str(one.edits), f"{one.minutes:.1f}")
         dot = f'<i style="background:{html.escape(colours.get(one.name, "#888"))}"></i>'
-        rows.append(f"<tr><th title="{html.escape(one.name)}">{dot}{html.escape(one.name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        name, rest = html.escape(one.name), "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f'<tr><th title="{name}">{dot}{name}</th>{rest}</tr>')
     head = "".join(f'<th title="{meaning}">{text}</th>' for text, meaning in _HEAD)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
