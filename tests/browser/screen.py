@@ -3,7 +3,8 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import ClassVar
@@ -273,6 +274,13 @@ class Screen:
         self.page.wait_for_selector(".snb-help-panel", state="hidden")
         self.page.wait_for_function("window.decoding === 0 && document.querySelector('.snb-views[data-busy]') === null")
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def until(self, seen: Callable[[], bool], seconds: float = 30) -> bool:
+        """Whether something is seen, at once or a little later: what WebGL draws comes when it comes."""
+        end = time.monotonic() + seconds
+        while not (found := seen()) and time.monotonic() < end:
+            self.page.wait_for_timeout(200)
+        return found
 
     def settled_pixels(self, view: str) -> np.ndarray:
         """The view's picture after `settle`."""

@@ -113,15 +113,16 @@ def test_the_mask_turns_in_3d(opened) -> None:
     screen.page.wait_for_timeout(1500)
     for view in screen.VIEWS:
         assert screen.seen(f".snb-{view} canvas:last-of-type") == 1, f"nothing lies over the {view} view"
-    assert screen.tinted("preview") > 1000, "the mask is seen"
+    assert screen.until(lambda: screen.tinted("preview") > 1000), "the mask is seen"
     before = screen.pixels("preview")
     x, y = screen.point("preview", 150, 150)
     screen.page.mouse.move(x, y)
     screen.page.mouse.down()
     screen.page.mouse.move(x + 80, y + 30, steps=4)
     screen.page.mouse.up()
-    assert screen.tinted("preview") > 1000
-    assert (screen.pixels("preview") != before).any(axis=-1).sum() > 1000, "from another side now"
+    turned = screen.until(lambda: (screen.pixels("preview") != before).any(axis=-1).sum() > 1000)
+    assert turned, "from another side now"
+    assert screen.until(lambda: screen.tinted("preview") > 1000)
     screen.page.keyboard.press("d")
     screen.page.wait_for_selector(".snb-preview", state="hidden")
 
