@@ -13,8 +13,8 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tabs import Tab
 
 _HEAD = (  # what stands there, and what it means
-    ("Object", ""), ("mL", "Volume"), ("mean ± SD", "Of the intensities"), ("mm", "Edges of the box round it, i × j × k"),
-    ("P", "Prompts"), ("E", "Edits"), ("min", "Minutes of work"),
+    ("Object", ""), ("mL", "Volume"), ("mean ± SD", "Of the intensities"),
+    ("mm", "Edges of the box round it, i × j × k"), ("P", "Prompts"), ("E", "Edits"), ("min", "Minutes of work"),
 )  # fmt: skip
 
 
