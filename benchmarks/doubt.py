@@ -7,7 +7,7 @@ An error is seen when it holds a square of 3 × 3 voxels; smaller ones count whe
 challenge's user, who knows every error and clicks deepest in the largest one; structures that not even this one brings
 to the goal are left out, and counted.
 
-    python benchmarks/doubt.py CASE… [--structures 16] [--most 8] [--seconds 840]
+    python benchmarks/doubt.py CASE… [--structures 16] [--most 8] [--seconds 840] [--hard] [--scores depth]
 """
 
 import argparse
@@ -183,16 +183,20 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8, help="prompts for each user")
     parser.add_argument("--seconds", type=float, default=840)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--hard", action="store_true", help="only structures that nobody brings to the goal: Dice counts"
+    )
+    parser.add_argument("--scores", nargs="+", choices=SCORES, default=SCORES, help="ways of ranking to measure")
     options = parser.parse_args()
     started, model = time.monotonic(), snb.load_model()
     sessions: dict[str, snb.Session] = {}
-    names = [*(f"doubt: {score}" for score in SCORES), "random error", "slices in order", "all-knowing"]
+    names = [*(f"doubt: {score}" for score in options.scores), "random error", "slices in order", "all-knowing"]
     print("prompts up to Dice 0.9, the first click included; › means not within that many")
     print(f"{'structure':<34}{'Dice@1':>7}  " + "".join(f"{name:>18}" for name in names), flush=True)
     counts: dict[str, list[int]] = {name: [] for name in names}
     curves: dict[str, list[list[float]]] = {name: [] for name in names}
     seen: dict[str, int] = dict.fromkeys(names, 0)
-    right = beyond = 0
+    right = left_out = 0
     for case, label in sample(options.folders, options.seed):
         if len(counts[names[0]]) >= options.structures or time.monotonic() - started > options.seconds:
             break
@@ -215,21 +219,24 @@ def main() -> None:
                 user = {"random error": at_random, "slices in order": in_order, "all-knowing": all_knowing}[name](rng)
             scores, looks = corrected(session, truth, 2 - axes[2], user, options.most)
             reached = scores[-1] >= GOAL
-            if name == names[-1] and not reached:
+            if name == names[-1] and reached == options.hard:
                 break
             counts[name].append(len(scores) if reached else options.most + 1)
             curves[name].append(scores + [scores[-1]] * (options.most - len(scores)))
             seen[name] += looks
             row.append(f"{'' if reached else '›'}{len(scores) if reached else options.most} ({max(scores):.3f})")
         if not row:
-            beyond += 1
+            left_out += 1
             continue
         row.append(row.pop(0))
         print(
             f"{case.name + ' ' + case.unique_names[label]:<34.34}{first:>7.3f}  " + "".join(f"{r:>18}" for r in row),
             flush=True,
         )
-    print(f"\n{len(counts[names[0]])} structures; {right} more were right after one click, {beyond} beyond reach")
+    print(
+        f"\n{len(counts[names[0]])} structures; {right} more were right after one click, {left_out} "
+        f"{'within' if options.hard else 'beyond'} reach"
+    )
     print(
         f"{'':<18}{'mean prompts':>14}{'reached':>9}{'looks/prompt':>14}"
         + "".join(f"{f'Dice@{n}':>9}" for n in range(1, options.most + 1))
@@ -242,8 +249,8 @@ def main() -> None:
             f"{name:<18}{np.mean(counts[name]):>14.2f}{reached:>9}{seen[name] / max(prompts, 1):>14.1f}"
             + "".join(f"{mean:>9.3f}" for mean in means)
         )
-    for name in names[: len(SCORES)]:
-        for other in names[len(SCORES) : len(SCORES) + 2]:
+    for name in names[: len(options.scores)]:
+        for other in names[-3:-1]:
             difference = np.subtract(counts[name], counts[other])
             fewer, more = (difference < 0).sum(), (difference > 0).sum()
             print(f"{name} against {other}: {np.mean(difference):+.2f} prompts; fewer in {fewer}, more in {more}")
