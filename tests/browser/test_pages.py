@@ -62,7 +62,8 @@ def test_the_address_chooses_a_case_by_number_only(screen: Screen, dashboard) ->
 
 def test_a_double_click_is_one_click_and_keys_reach_the_app(screen: Screen, dashboard, phantom: Geometry) -> None:
     screen.page.goto(dashboard.page())
-    screen.wait_for_status("Click on an organ")  # and not a moment later: nothing that is clicked now may be lost
+    screen.wait_for_status("Click on an organ")
+    assert screen.until(lambda: screen.pixels("axial")[..., :3].max() > 200)  # and not a moment later: nothing is lost
     box = screen.box("axial")
     middle = [n // 2 for n in phantom.size]
     screen.page.mouse.dblclick(*screen.point("axial", box["width"] / 2, box["height"] / 2))
