@@ -35,6 +35,10 @@ function nameControls(root) {
   for (const button of root.querySelectorAll("button.jupyter-widgets.widget-toggle-button, .widget-toggle-buttons button, button.snb-tool")) {
     put(button, "aria-pressed", String(button.classList.contains("mod-active")));
   }
+  for (const row of root.querySelectorAll(".snb-tools-choice")) {
+    put(row, "role", "toolbar");
+    put(row, "aria-label", "Tools");
+  }
   for (const select of root.querySelectorAll(".snb-toolbar select")) {
     const chosen = select.selectedOptions[0]?.textContent ?? "";
     put(select, "title", chosen); // it may be cut

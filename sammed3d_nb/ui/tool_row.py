@@ -62,6 +62,7 @@ class ToolRow(Tool):
             tooltip="Diameter of the brush in mm ([ and ], Shift+wheel)",
             style={"description_width": "38px"}, layout=widgets.Layout(width="104px"),
         )  # fmt: skip
+        self.size.add_class("snb-brush-size")
         self.ball = _toggle("Ball", "Paint a ball over several slices, not only this slice")
         self.range = _toggle("Range", "Only voxels whose intensity lies between two bounds")
         self.lower, self.upper = (_number(text) for text in ("from", "to"))
