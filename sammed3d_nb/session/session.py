@@ -12,24 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from sammed3d_nb.errors import ClickError, PromptError
 from sammed3d_nb.imaging.label_maps import read_label_map
-from sammed3d_nb.imaging.packed import PackedMask
-from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.imaging.writers import refuse_name
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
 from sammed3d_nb.session.autosave import Autosave, keep_other, signature
-from sammed3d_nb.session.doubting import Doubting
-from sammed3d_nb.session.edits import WITH_ANOTHER, Combine, Edit, Operation, Paint, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, refuse_identifying, write_export
+from sammed3d_nb.session.handwork import Handwork
 from sammed3d_nb.session.making import Maker
-from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, find, free_colour, free_name
+from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour, numbered
 from sammed3d_nb.session.statistics import Known, Measured, csv_text, measured, write_table
 from sammed3d_nb.spaces import Trace, Transform
 
 
-class Session(Doubting):
+class Session(Handwork):
     """Interactive segmentation of one volume with one model.
 
     Args:
@@ -200,104 +197,6 @@ class Session(Doubting):
 
     # -- edits -------------------------------------------------------------------------------------------------
 
-    def paint(
-        self,
-        voxels: "ArrayLike | LocalMask",
-        add: bool = True,
-        *,
-        lower: float | None = None,
-        upper: float | None = None,
-        within: LocalMask | None = None,
-    ) -> LocalMask:
-        """Set voxels of the current object by hand; later prompts leave them as they are.
-
-        Args:
-            voxels: (N, 3) voxels (i, j, k), or a mask (z, y, x) over the whole volume, or a `LocalMask`.
-            add: True: they belong to the object; False: they do not.
-            lower: Only voxels of at least this intensity.
-            upper: Only voxels of at most this intensity.
-            within: Only voxels of this mask, e.g. `unsure`.
-
-        Returns:
-            What was left to other objects.
-
-        Raises:
-            PromptError: The voxels are none or lie outside the volume, or the object is locked.
-        """
-        with self._lock:
-            where = within_range(voxels_of(voxels, self.volume), self.volume, lower, upper)
-            if within is not None:
-                where = where & voxels_of(within, self.volume)
-            if not where.count:
-                raise PromptError(
-                    "There is no voxel to paint: none was given, or none lies where painting is allowed (the intensity "
-                    "range, or what the network is unsure of)."
-                )
-            return self._edit(Paint(PackedMask.of(where), add))
-
-    def apply(self, operation: str, **options: Any) -> LocalMask:
-        """Change the current object's mask as a whole.
-
-        Args:
-            operation: "largest component", "keep clicked" (the parts with a positive click), "fill holes", "smooth",
-                "grow", "shrink", "threshold", "fill" (what hangs together with a voxel), "cut" (along a line on a
-                slice), "interpolate slices", "merge" (another object becomes part of this one), "subtract" or
-                "intersect" (another object's voxels).
-            options: By operation: ``axis`` ("i", "j" or "k": slice by slice across it; fill holes, interpolate
-                slices), ``sigma_mm`` (smooth), ``mm`` (grow, shrink; fill: at most so far from the voxel), ``lower``
-                and ``upper`` (threshold, grow, fill: image intensities, e.g. HU), ``beyond_mm`` (threshold: how far
-                round the mask it paints too), ``at`` (fill: the voxel (i, j, k)), ``first``, ``last`` and ``axis``
-                (cut: the line's ends (i, j, k) and the axis across its slice; the side with more positive clicks
-                stays, else the larger one), ``other`` (merge, subtract, intersect: the other object's name).
-
-        Returns:
-            What was left to other objects.
-
-        Raises:
-            PromptError: The operation or an option is not known, there is no mask, or the object is locked.
-        """
-        if operation in WITH_ANOTHER:
-            with self._lock:
-                return self._combine(operation, **options)
-        edit = Operation.of(operation, options)
-        with self._lock:
-            return self._edit(edit)
-
-    def mask_after(self, operation: str, **options: Any) -> LocalMask:
-        """The mask that the current object would have after `apply`; nothing is changed, and nobody has to wait."""
-        with self._lock:
-            item = self._unlocked(self.current)
-            if operation in WITH_ANOTHER:
-                other = self._other(operation, item, **options)
-                edit: Edit = Combine(operation, other.name, PackedMask.of(other.local))
-                others = [one for one in self._others(item) if operation != "merge" or one.key != other.key]
-            else:
-                edit, others = Operation.of(operation, options), self._others(item)
-            maker = self._maker
-        return maker.tried(item, edit, others)
-
-    def copy(self, name: str | None = None) -> SegmentedObject:
-        """A new object with the current one's mask, which may share voxels with others; it becomes the current one.
-
-        Args:
-            name: Of the copy; by default the first free "copy of …".
-
-        Raises:
-            UserError: The name is taken, or the current object has no mask.
-        """
-        with self._lock:
-            source = self.current
-            if not source.local.count:
-                raise PromptError(f"“{source.name}” has no mask to copy yet.")
-            taken = {item.name for item in self.objects}
-            stem = f"copy of {source.name}"[: LONGEST_NAME - 9]
-            called = free_name(self.objects, name or next(n for n in _numbered(stem) if n not in taken))
-            new = SegmentedObject.empty(self._new_key(), called, free_colour(self.objects), self.volume.size)
-            edit = Combine("copy", source.name, PackedMask.of(source.local))
-            new = self._maker.say(replace(new, overlaps=True), edit, self._options, ())
-            self._commit(f"copy {source.name}", {new.key: new}, added=[new.key], select=new.key)
-            return new
-
     def reset(self) -> None:
         """Forget the current object's prompts, edits and mask (which can be undone)."""
         with self._lock:
@@ -328,7 +227,7 @@ class Session(Doubting):
             for name, colour, mask in (one for one in found if one.mask.count):
                 listed = (*self.objects, *made)
                 taken = {item.name for item in listed}
-                free = next(n for n in _numbered(name.strip()[: LONGEST_NAME - 9] or "object") if n not in taken)
+                free = next(n for n in numbered(name.strip()[: LONGEST_NAME - 9] or "object") if n not in taken)
                 item = SegmentedObject.empty(self._new_key(), free, colour or free_colour(listed), self.volume.size)
                 others = [other for other in listed if not self._may_share(item, other)]
                 made.append(self._maker.say(item, StartMask(mask), self._options, others, remarks=remarks))
@@ -525,37 +424,6 @@ class Session(Doubting):
                 state = "locked " if other.locked else ""
                 raise ClickError(f"Voxel {prompt.ijk} belongs to the {state}“{other.name}”; {way}, or click elsewhere.")
 
-    def _other(self, operation: str, item: SegmentedObject, other: Any = None, **unknown: Any) -> SegmentedObject:
-        """The object that one of `WITH_ANOTHER` takes."""
-        if unknown or not isinstance(other, str):
-            raise PromptError(f"“{operation}” takes one option, other: the name of another object.")
-        found = find(self.objects, other)
-        if found.key == item.key:
-            raise PromptError(f"“{operation}” needs two objects, and “{other}” is the current one.")
-        return self._unlocked(found) if operation == "merge" else found
-
-    def _combine(self, operation: str, **options: Any) -> LocalMask:
-        """Combine the current object with another one; a merged one is gone afterwards, in the same step."""
-        item = self._unlocked(self.current)
-        other = self._other(operation, item, **options)
-        edit = Combine(operation, other.name, PackedMask.of(other.local))
-        if operation != "merge":
-            return self._edit(edit)
-        others = [one for one in self._others(item) if one.key != other.key]
-        after = self._maker.say(item, edit, self._options, others)
-        assert after.said is not None
-        order = [key for key in self._history.state.order if key != other.key]
-        self._commit(f"merge {other.name} into {item.name}", {item.key: after, other.key: None}, order=order)
-        return after.said.spared.unpack(self.volume.size)
-
-    def _edit(self, edit: Edit) -> LocalMask:
-        item = self._unlocked(self.current)
-        after = self._maker.say(item, edit, self._options, self._others(item))
-        assert after.said is not None
-        spared = after.said.spared.unpack(self.volume.size)
-        self._replace(after, f"{edit} {after.said.number} of {item.name}")
-        return spared
-
 
 def _place(path: str | Path) -> Path:
     """An absolute path; ``~`` is the user's home."""
@@ -565,12 +433,3 @@ def _place(path: str | Path) -> Path:
 def _is_predicted(item: SegmentedObject) -> bool:
     """Whether a network has answered for an object."""
     return any(not isinstance(prompt, StartMask) for prompt in item.prompts)
-
-
-def _numbered(name: str) -> Iterable[str]:
-    """A name, then with 2, 3, … behind it."""
-    yield name
-    number = 2
-    while True:
-        yield f"{name} {number}"
-        number += 1
