@@ -209,28 +209,27 @@ def test_the_brush_grows_by_keys_and_wheel_and_its_circle_is_as_large_as_it(hand
 def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.afresh("pen")
     hand.tool("b", "brush")
-    way = [(70, 100, SLICE), (90, 100, SLICE), (110, 100, SLICE)]
+    way = [(200, 170, SLICE), (220, 170, SLICE), (240, 170, SLICE)]
     hand.pen(*way)
     hand.screen.wait_for_status("after 1 edit")
     mm = float(hand.page.input_value(".snb-brush-size input"))
     first = hand.session().mask
     assert alike(first[SLICE], hand.under(way, mm)) > 0.97
-    hand.finger((70, 130, SLICE), (90, 132, SLICE), (110, 130, SLICE))
+    hand.finger((200, 200, SLICE), (220, 202, SLICE), (240, 200, SLICE))
     hand.screen.wait_for_status("after 2 edits")
     both = hand.session().mask
     lower = both & (1 - first)
-    assert alike(lower[SLICE], hand.under([(70, 130, SLICE), (90, 132, SLICE), (110, 130, SLICE)], mm)) > 0.95
-    hand.pen_end((90, 90, SLICE), (90, 110, SLICE))
+    assert alike(lower[SLICE], hand.under([(200, 200, SLICE), (220, 202, SLICE), (240, 200, SLICE)], mm)) > 0.95
+    hand.pen_end((220, 160, SLICE), (220, 180, SLICE))
     hand.screen.wait_for_status("after 3 edits")
     cut = hand.session().mask
-    assert (
-        alike(both[SLICE] & (1 - cut[SLICE]), both[SLICE] & hand.under([(90, 90, SLICE), (90, 110, SLICE)], mm)) > 0.9
-    )
+    erased = both[SLICE] & hand.under([(220, 160, SLICE), (220, 180, SLICE)], mm)
+    assert alike(both[SLICE] & (1 - cut[SLICE]), erased) > 0.9
     hand.tool("e", "eraser")
-    hand.draw((70, 100, SLICE), (80, 100, SLICE))
+    hand.draw((200, 170, SLICE), (210, 170, SLICE))
     hand.screen.wait_for_status("after 4 edits")
     assert hand.session().mask.sum() < cut.sum() - 30
-    hand.draw((70, 100, SLICE), (80, 100, SLICE), button="right")
+    hand.draw((200, 170, SLICE), (210, 170, SLICE), button="right")
     hand.screen.wait_for_status("after 5 edits")
     assert hand.session().mask.sum() >= cut.sum(), "the right button turns the eraser round"
     hand.tool("b", "brush")
@@ -239,9 +238,9 @@ def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.page.locator(".snb-brush-size input").fill("14")
     hand.page.keyboard.press("Enter")
     hand.screen.settle()  # buttons and numbers are the kernel's
-    hand.draw((200, 130, SLICE))
+    hand.draw((300, 200, SLICE))
     hand.screen.wait_for_status("after 6 edits")
-    ball = hand.session().mask[:, 120:141, 190:211]
+    ball = hand.session().mask[:, 190:211, 290:311]
     radius = [np.sqrt(plane.sum() / np.pi) for plane in ball[SLICE - 2 : SLICE + 3]]
     assert radius == pytest.approx([0, np.sqrt(7**2 - 5**2), 7, np.sqrt(7**2 - 5**2), 0], abs=0.4), "slices 5 mm apart"
     hand.page.click(".snb-brush-ball")
