@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sammed3d_nb.errors import UserError, VolumeError
+
 
 @contextmanager
 def drafts(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
@@ -57,6 +59,24 @@ def write_bytes(path: Path, content: bytes, *, overwrite: bool = True) -> Path:
         if draft.read_bytes() != content:
             raise differs(path)
     return path
+
+
+@contextmanager
+def told(path: Path, kind: type[UserError] = VolumeError) -> Iterator[None]:
+    """What keeps a file from being written, as a sentence.
+
+    Args:
+        path: The file.
+        kind: Of the error that is raised.
+    """
+    try:
+        yield
+    except FileExistsError as error:
+        raise kind(f"{path} is there already and was not to be overwritten; choose another name.") from error
+    except OSError as error:
+        raise kind(
+            f"{path} cannot be written; check the disk's space and your permissions ({reason(error)})."
+        ) from error
 
 
 def differs(path: Path) -> OSError:

@@ -2,6 +2,7 @@
 
 import locale
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -34,6 +35,14 @@ def page_app(tmp_path) -> Iterator:
     app = snb.App(ball_volume(), model_of(BallNetwork()), output=tmp_path, renderer="page")
     yield app
     app.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nnInteractive's weights, tiny ones."""
+    from nninteractive_weights import write
+
+    return write(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 @pytest.fixture(autouse=True)

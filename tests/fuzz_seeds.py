@@ -145,7 +145,7 @@ def _series(syntax: Any) -> Callable[[Path], None]:
 
 def _jpeg(compressor: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        from test_hostile_files import jpeg_series
+        from test_short_files import jpeg_series
 
         jpeg_series(folder / "s", compressor)
 

@@ -19,7 +19,7 @@ class Hub:
 
     Attributes:
         etag: told of the file instead of its sum; of the only file, its sum.
-        break_after: close the connection after so many bytes of a GET, once; ``None`` serves to the end.
+        break_after: close the connection after so many bytes of the file, once; ``None`` serves to the end.
         always_break: do so every time.
         requests: (method, Range header or "") of everything that was asked for.
     """
@@ -68,7 +68,7 @@ class Hub:
                     self.send_body(name, path, start)
 
             def send_body(self, name: str, path: Path, start: int) -> None:
-                left = hub.break_after
+                left = None if hub.break_after is None else max(0, hub.break_after - start)
                 if not hub.always_break:
                     hub.break_after = None
                 with path.open("rb") as file:

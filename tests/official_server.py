@@ -11,6 +11,7 @@ from typing import Self
 import pytest
 from running import free_port
 
+KEY = "a-key-that-nobody-may-see"
 MISSING = "the package nnInteractive is missing: make nninteractive installs it and runs these tests"
 
 

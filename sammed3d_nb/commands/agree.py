@@ -50,18 +50,19 @@ def run(options: argparse.Namespace) -> int:
     if options.csv is not None:
         agreement.write_csv(works, found, options.csv)
     if options.plot is not None:
-        agreement.plot(found).savefig(options.plot, dpi=150)
+        agreement.write_plot(found, options.plot)
     return 0
 
 
 def _compared(paths: list[Path], image: str | None) -> tuple[list[Work], list[Agreement]]:
     """Case by case, so that one image at a time is in memory."""
-    from sammed3d_nb.measure.agreement import compare, work_in
+    from sammed3d_nb.measure.agreement import compare, readers, work_in
     from sammed3d_nb.session import record
 
     cases: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    for path in paths:
-        fields = record.load(path)
+    loaded = [(path, record.load(path)) for path in paths]
+    whose = readers(loaded)
+    for path, fields in loaded:
         cases.setdefault(str(fields["volume"].get("fingerprint")), []).append((path, fields))
     works: list[Work] = []
     found: list[Agreement] = []
@@ -72,7 +73,7 @@ def _compared(paths: list[Path], image: str | None) -> tuple[list[Work], list[Ag
         volume = open_recorded(records[0][1]["volume"], records[0][0], image)
         here: list[Work] = []
         for path, fields in records:
-            new = work_in(path, fields, volume)
+            new = work_in(path, fields, volume, whose[path])
             if new and any(one.annotator == new[0].annotator for one in here):
                 raise UserError(
                     f"{path} is {new[0].annotator}'s second record of {volume.name}; give one of each annotator."

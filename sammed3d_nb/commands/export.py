@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed3d_nb.commands.arguments import open_recorded
+from sammed3d_nb.commands.arguments import add_anonymous, open_recorded
 from sammed3d_nb.commands.spread import add_spread, each_of
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.measure.tasks import Failed
@@ -29,6 +29,7 @@ def add_to(commands: Any) -> None:
     export.add_argument("--nnunet", action="store_true", help="make OUT a training set in nnU-Net's layout")
     export.add_argument("--image", metavar="IMAGE", help="the image of one session, if it is no longer where it was")
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    add_anonymous(export)
     add_spread(export)
     export.set_defaults(run=run)
 
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     if options.nnunet:
         if options.each or options.suffix:
             raise UserError("--nnunet sets layout and format by itself; leave out --each and --as.")
+        if options.anonymous:
+            raise UserError("A training set holds the images themselves, which --anonymous does not change.")
         return _training_set(found, options)
     suffix = options.suffix or ".nii.gz"
     if suffix not in SUFFIXES:
@@ -67,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     if twice is not None:
         raise UserError(f"Several of these records would become {twice}; export each folder on its own.")
     tasks = [
-        Task(path.absolute(), target, options.image, options.overwrite, options.each)
+        Task(path.absolute(), target, options.image, options.overwrite, options.each, options.anonymous)
         for path, target in zip(found, targets, strict=True)
     ]
     failed = 0
@@ -93,6 +96,7 @@ class Task:
         image: Where its image is, if it is no longer where it was.
         overwrite: Whether a file that is there may be replaced.
         apart: Whether to write a file for each object.
+        anonymous: Whether the file is not to tell whose image it is, also where the record does.
     """
 
     record: Path
@@ -100,6 +104,7 @@ class Task:
     image: str | None
     overwrite: bool
     apart: bool
+    anonymous: bool
 
 
 def write(task: Task) -> str:
@@ -108,7 +113,7 @@ def write(task: Task) -> str:
     from sammed3d_nb.session.export import refuse_identifying, write_export
 
     volume, objects, anonymous = _opened(task.record, task.image)
-    if anonymous:
+    if anonymous or task.anonymous:
         refuse_name(task.target, volume.path)
         refuse_identifying(task.target)
     write_export(objects, volume, task.target, overwrite=task.overwrite, each=task.apart)

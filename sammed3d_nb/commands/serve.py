@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -84,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve 3D Slicer's nnInteractive extension, napari-nninteractive, MITK and whatever else speaks their protocol."""
     check_installed()
     from sammed3d_nb.commands.access import LOOPBACK, is_loopback, prepare_socket
+    from sammed3d_nb.server.log import to_stderr
 
     host = options.host or LOOPBACK
     if options.socket and options.host:
@@ -98,8 +97,7 @@ def run(options: argparse.Namespace) -> int:
     if listens is None:
         _check_port(options.port, host)
     house = furnish(options)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("sammed3d_nb").setLevel(logging.INFO)
+    to_stderr()
     local = frozenset({LOOPBACK, "localhost", "::1"})
     for line in _told(options, house, host, listens):
         print(line, flush=True)

@@ -58,10 +58,10 @@ def try_model(source: str | None, api_key: Path | None = None) -> tuple[bool, st
         told.append(f"{model.spec.parameters / 1e6:.1f} M parameters{size}")
     if on_gpu:
         told.append(f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of GPU memory at most")
-    each = getattr(model, "bytes_per_voxel", 0)
+    each = model.bytes_per_voxel
     if each:
         large = 512 * 512 * 300
-        told.append(f"an image of 512 × 512 × 300 voxels takes {each * large / 1e9:.1f} GB of memory")
+        told.append(f"an image of 512 × 512 × 300 voxels takes {each * large / 1e9:.1f} GB of memory here")
     told += [note.rstrip(".") for note in model.notes]
     return result.local.count > 0, "; ".join(told)
 

@@ -55,18 +55,11 @@ def write_seg(
     if path.exists() and not overwrite:
         raise VolumeError(f"{path} is there already and was not to be overwritten; choose another name.")
     data = _dataset(masks, volume, [*answered_by, *[""] * len(masks)])
-    try:
-        with atomic.drafts(path, overwrite=overwrite) as folder:
-            data.save_as(folder / path.name, enforce_file_format=True)
-            found = read_label_map(folder / path.name, volume)
-            if [mask for _, _, mask in found] != [_on_slices(mask, volume) for _, _, mask in masks]:
-                raise atomic.differs(path)
-    except FileExistsError as error:
-        raise VolumeError(f"{path} is there already and was not to be overwritten; choose another name.") from error
-    except OSError as error:
-        raise VolumeError(
-            f"{path} cannot be written; check the disk's space and your permissions ({atomic.reason(error)})."
-        ) from error
+    with atomic.told(path), atomic.drafts(path, overwrite=overwrite) as folder:
+        data.save_as(folder / path.name, enforce_file_format=True)
+        found = read_label_map(folder / path.name, volume)
+        if [mask for _, _, mask in found] != [_on_slices(mask, volume) for _, _, mask in masks]:
+            raise atomic.differs(path)
     return path
 
 

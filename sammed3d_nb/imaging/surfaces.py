@@ -46,14 +46,8 @@ def write_surface(masks: Sequence[NamedMask], volume: Volume, path: Path, *, ove
         scene.add_geometry(made, node_name=mask.name, geom_name=mask.name)
     content = _exported(scene, kind)
     _compare(content, scene, kind, path)
-    try:
+    with atomic.told(path):
         atomic.write_bytes(path, content, overwrite=overwrite)
-    except FileExistsError as error:
-        raise VolumeError(f"{path} is there already and was not to be overwritten; choose another name.") from error
-    except OSError as error:
-        raise VolumeError(
-            f"{path} cannot be written; check the disk's space and your permissions ({atomic.reason(error)})."
-        ) from error
     return path
 
 

@@ -76,24 +76,17 @@ def write_labels(
     dtype = np.min_scalar_type(high).newbyteorder("<")
     labels = label_headers.describe(values, names or {}, colours)
     replaces = overwrite or (overwrite is None and path.exists())  # what has come meanwhile is not replaced
-    try:
-        with atomic.drafts(path, overwrite=replaces) as folder:
-            draft = folder / path.name
-            match _suffix(path):
-                case ".nrrd":
-                    layers = values.shape[3] if values.ndim == 4 else None
-                    _write_behind(draft, label_headers.nrrd(like, dtype, labels, layers), values, dtype)
-                case ".mha" | ".mhd":
-                    _write_metaimage(draft, values, dtype, like, labels)
-                case suffix:
-                    head = label_headers.nifti(like, dtype, stated, labels)
-                    _write_together(draft, head, values, dtype, packed=suffix == ".nii.gz")
-    except FileExistsError as error:
-        raise _taken(path) from error
-    except OSError as error:
-        raise VolumeError(
-            f"{path} cannot be written; check the disk's space and your permissions ({atomic.reason(error)})."
-        ) from error
+    with atomic.told(path), atomic.drafts(path, overwrite=replaces) as folder:
+        draft = folder / path.name
+        match _suffix(path):
+            case ".nrrd":
+                layers = values.shape[3] if values.ndim == 4 else None
+                _write_behind(draft, label_headers.nrrd(like, dtype, labels, layers), values, dtype)
+            case ".mha" | ".mhd":
+                _write_metaimage(draft, values, dtype, like, labels)
+            case suffix:
+                head = label_headers.nifti(like, dtype, stated, labels)
+                _write_together(draft, head, values, dtype, packed=suffix == ".nii.gz")
     return path
 
 

@@ -1,18 +1,22 @@
 """Do annotators agree? The same objects of the same cases in several records, compared two by two."""
 
-import csv
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sammed3d_nb import atomic
+from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.region import LocalMask, Region, dice
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.measure.distances import surface_dice
+from sammed3d_nb.measure.tables import write_rows
 from sammed3d_nb.session import record
 from sammed3d_nb.session.statistics import Measured, measured
 
@@ -23,7 +27,7 @@ class Work:
 
     Attributes:
         case: Name of the volume.
-        annotator: Who, as the record says it; else the record's file name.
+        annotator: Who, as the record says it; else what `readers` calls them.
         mask: The object's mask.
         told: Its name, volume, prompts, edits and seconds of work.
     """
@@ -81,23 +85,48 @@ class Limits:
     count: int
 
 
-def work_in(path: Path, fields: dict[str, Any], volume: Volume) -> list[Work]:
+def readers(records: Sequence[tuple[Path, dict[str, Any]]]) -> dict[Path, str]:
+    """Whose each record is: as it says itself, else by its place.
+
+    Records without an annotator (anonymous ones) are called by their file, but by their folder where several files
+    have one name, as two annotators' records of one case have.
+
+    Args:
+        records: Paths, and what `record.load` returned of each.
+    """
+    named = {path: str(fields["annotator"]) for path, fields in records if fields.get("annotator")}
+    paths = [path.absolute() for path, _ in records if path not in named]
+    stems = [path.name.removesuffix(record.SUFFIX) for path in paths]
+    if len(set(stems)) < len(stems):
+        above = Path(os.path.commonpath([path.parent for path in paths]))
+        folders = [path.parent.relative_to(above).as_posix() for path in paths]
+        images = [fields["volume"].get("fingerprint") for path, fields in records if path not in named]
+        per_folder = Counter(zip(folders, images, strict=True))
+        stems = [
+            folder if folder != "." and per_folder[folder, image] == 1 else f"{folder}/{stem}".removeprefix("./")
+            for folder, image, stem in zip(folders, images, stems, strict=True)
+        ]
+    unnamed = iter(stems)
+    return {path: named[path] if path in named else next(unnamed) for path, _ in records}
+
+
+def work_in(path: Path, fields: dict[str, Any], volume: Volume, annotator: str | None = None) -> list[Work]:
     """What a record holds.
 
     Args:
         path: The record.
         fields: What `record.load` returned.
         volume: The image that it was made on.
+        annotator: Whose it is, where `readers` has told several records apart.
 
     Raises:
         RecordError: The record is damaged or was made on another image.
     """
+    who = annotator or readers([(path, fields)])[path]
     history = record.history_of(fields, volume, path)
     objects = [item for item in history.state.listed if item.local.count or item.said is not None]
-    who = fields.get("annotator")
-    annotator = who if isinstance(who, str) and who else path.name.removesuffix(record.SUFFIX)
     return [
-        Work(volume.name, annotator, item.local, told)
+        Work(volume.name, who, item.local, told)
         for item, told in zip(objects, measured(objects, volume, history.past), strict=True)
     ]
 
@@ -181,21 +210,32 @@ def _pairs(agreements: Sequence[Agreement]) -> dict[tuple[str, str], list[Agreem
 
 
 def write_csv(works: Sequence[Work], agreements: Sequence[Agreement], path: Path) -> None:
-    """A row for every pair of masks, with prompts, edits and minutes of both."""
+    """A row for every pair of masks, with prompts, edits and minutes of both; see `tables.write_rows`."""
     told = {(work.case, work.annotator, work.told.name): work.told for work in works}
     effort = ("prompts", "edits", "seconds")
     names = [field.name for field in fields(Agreement)] + [
         f"{who}_{what}" for who in ("first", "second") for what in effort
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        for one in agreements:
-            row = asdict(one)
-            for who in ("first", "second"):
-                found = told.get((one.case, getattr(one, who), one.name))
-                row |= {f"{who}_{what}": getattr(found, what) if found else "" for what in effort}
-            writer.writerow(row)
+    rows = []
+    for one in agreements:
+        row = asdict(one)
+        for who in ("first", "second"):
+            found = told.get((one.case, getattr(one, who), one.name))
+            row |= {f"{who}_{what}": getattr(found, what) if found else "" for what in effort}
+        rows.append(row)
+    write_rows(names, rows, path)
+
+
+def write_plot(agreements: Sequence[Agreement], path: Path) -> None:
+    """The figure of `plot`, in the format that the suffix names, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written; what was there before stays.
+    """
+    content = BytesIO()
+    plot(agreements).savefig(content, format=path.suffix.lower().removeprefix("."), dpi=150)
+    with atomic.told(path, UserError):
+        atomic.write_bytes(path, content.getvalue())
 
 
 def plot(agreements: Sequence[Agreement]) -> Any:

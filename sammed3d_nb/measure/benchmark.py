@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from sammed3d_nb.models.devices import pick_device
 from sammed3d_nb.models.memory import give_back
-from sammed3d_nb.models.model import PRECISIONS, Model, pick_device
+from sammed3d_nb.models.model import PRECISIONS, Model
 from sammed3d_nb.models.recognise import FASTSAM3D_SHAPE, SAM_MED3D_SHAPE
 from sammed3d_nb.network import plain
 from sammed3d_nb.network.compact import Compact

@@ -3,11 +3,16 @@
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from sammed3d_nb import atomic
+from sammed3d_nb.errors import UserError
 
 LOST = 0.02
 """By how much Dice has to fall for a structure to count as worse."""
@@ -131,11 +136,22 @@ def table_lines(table: dict[str, dict[str, float]], title: str) -> Iterator[str]
 
 
 def write_csv(measurements: Iterable[Measurement], path: Path) -> None:
-    """Every measurement as a row."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Measurement)])
-        writer.writeheader()
-        writer.writerows(asdict(one) for one in measurements)
+    """Every measurement as a row; see `write_rows`."""
+    write_rows([field.name for field in fields(Measurement)], map(asdict, measurements), path)
+
+
+def write_rows(names: Sequence[str], rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """A table as CSV, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written; what was there before stays.
+    """
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic.told(path, UserError):
+        atomic.write_bytes(path, text.getvalue().encode())
 
 
 def anywhere_lines(scores: dict[tuple[str, str], list[float]], *, total: bool) -> Iterator[str]:

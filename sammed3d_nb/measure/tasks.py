@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sammed3d_nb import atomic
 from sammed3d_nb.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ def remembered(each: Each, path: Path, made_with: dict[str, Any]) -> Each:
     """
     head = json.dumps(made_with, sort_keys=True)
     known: dict[str, Any] = {}
-    if path.exists():
+    begun = path.exists() and path.stat().st_size > 0  # a full disk leaves an empty one
+    if begun:
         try:
             first, *lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
@@ -107,16 +110,27 @@ def remembered(each: Each, path: Path, made_with: dict[str, Any]) -> Each:
     def do_each(do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         keys = [sha256(f"{do.__qualname__} {item!r}".encode()).hexdigest() for item in items]
         fresh = each(do, [item for item, key in zip(items, keys, strict=True) if key not in known])
-        with path.open("a", encoding="utf-8") as file:
-            file.write("" if file.tell() else f"{head}\n")
-            for key in keys:
-                if key in known:
-                    yield known[key]
-                    continue
-                result = next(fresh)
-                if not isinstance(result, Failed):
-                    file.write(json.dumps({key: result}) + "\n")
-                    file.flush()
-                yield result
+        _add(path, "" if begun else f"{head}\n")
+        for key in keys:
+            if key in known:
+                yield known[key]
+                continue
+            result = next(fresh)
+            if not isinstance(result, Failed):
+                _add(path, json.dumps({key: result}) + "\n")
+            yield result
 
     return do_each
+
+
+def _add(path: Path, line: str) -> None:
+    """Add a line to a file, behind one that was broken off.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    with atomic.told(path, UserError), path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else f"\n{line}"
+        file.write(line.encode())

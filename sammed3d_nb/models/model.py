@@ -1,7 +1,6 @@
 """A loaded network on a device: what sessions and programs call."""
 
 import logging
-import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor
 from sammed3d_nb.errors import DeviceError, UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models import checkpoints, hub, memory, nninteractive, remote
+from sammed3d_nb.models.devices import bfloat16_is_fast, missing, out_of_memory, pick_device
 from sammed3d_nb.models.nninteractive_folder import is_folder
 from sammed3d_nb.network.drawn import MAPS
 from sammed3d_nb.network.graphs import Graphs
@@ -100,6 +100,11 @@ class Model:
     def segmenter(self, volume: Volume) -> CubeSegmenter:
         """A segmenter for a volume; nothing is computed yet."""
         return CubeSegmenter(volume, self)
+
+    bytes_per_voxel = 0
+
+    def forget(self, volume: Volume) -> None:
+        """Nothing: its segmenters alone keep something of a volume."""
 
     @property
     def fingerprint(self) -> str | None:
@@ -268,23 +273,6 @@ def _finite(computed: Embedding) -> bool:
     return all(bool(torch.isfinite(part).all()) for part in parts_of(computed))
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether this is the device's memory running out; CUDA's libraries and MPS say so in other classes."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        sign in str(error) for sign in ("out of memory", "ALLOC_FAILED")
-    )
-
-
-def missing(error: RuntimeError) -> str:
-    """How much was asked for and how much there was, out of torch's message; nothing when it does not say."""
-    text = str(error)
-    asked = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", text)
-    free = re.search(r"of which ([\d.]+ \w+) is free", text)
-    if asked is None:
-        return ""
-    return f", {asked[1]} more were needed" + (f" and {free[1]} were free" if free else "")
-
-
 _loaded: "weakref.WeakValueDictionary[tuple[Any, ...], Model]" = weakref.WeakValueDictionary()
 _loading = threading.Lock()
 
@@ -292,36 +280,6 @@ _loading = threading.Lock()
 def _forget(model: Model) -> None:
     for key in [key for key, value in _loaded.items() if value is model]:
         _loaded.pop(key, None)
-
-
-def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The device to compute on: the one asked for, else CUDA, then MPS, then the CPU.
-
-    Raises:
-        DeviceError: the one asked for is not there.
-    """
-    if device is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        wanted = torch.device(device)
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(f"The device {str(device)!r} cannot be used here; leave it out or say cpu.") from error
-    if wanted.type not in ("cuda", "mps", "cpu"):
-        raise DeviceError(f"The device {str(device)!r} computes nothing; say cuda, mps or cpu.")
-    if wanted.type == "cuda" and wanted.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return wanted
-
-
-def _bfloat16_is_fast() -> bool:
-    """Whether this CPU has instructions for it; without them it would be as slow as float16."""
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a build without that library
-        return False
 
 
 def load_model(
@@ -378,7 +336,7 @@ def load_model(
     where, asked = pick_device(device), precision
     remarks: list[str] = []
     if where.type == "cpu" and precision == "float16":
-        precision = "bfloat16" if _bfloat16_is_fast() else "float32"
+        precision = "bfloat16" if bfloat16_is_fast() else "float32"
         remarks.append(f"A CPU takes minutes for a click in float16: the model answers in {precision}.")
         _log.warning("%s", remarks[0])
     with _loading:

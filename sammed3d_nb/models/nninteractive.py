@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from sammed3d_nb.errors import CheckpointError, DeviceError, PromptError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models.checkpoints import ModelFile
+from sammed3d_nb.models.devices import out_of_memory
+from sammed3d_nb.models.guarded import Guarded, short
 from sammed3d_nb.models.nninteractive_folder import UNKNOWN_LICENCE, Folder, look_at
-from sammed3d_nb.segmenters.conversation import Conversation
+from sammed3d_nb.segmenters.conversation import Conversations
 from sammed3d_nb.segmenters.interactive_segmenter import InteractiveSegmenter
 from sammed3d_nb.segmenters.sayings import Abilities, Changed
 from sammed3d_nb.segmenters.segmenter import EngineSpec
@@ -60,10 +62,10 @@ class NNInteractive:
                 self._artifacts = session._load_model_artifacts_from_disk(str(copy), folder.fold)
             except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError,
                     TypeError, ValueError) as error:  # fmt: skip
-                if _out_of_memory(error):
+                if out_of_memory(error):
                     raise
                 raise CheckpointError(
-                    f"nnInteractive makes no network of {folder.path} ({_short(error)}); it may need "
+                    f"nnInteractive makes no network of {folder.path} ({short(error)}); it may need "
                     "another version of the package nnInteractive, or be damaged."
                 ) from error
             session.initialize_from_loaded_artifacts(self._artifacts)
@@ -85,7 +87,9 @@ class NNInteractive:
             self.notes.append(f"{folder.name} does not say under which licence it is; ask who gave it to you.")
         else:
             self.notes.append(f"{folder.name} is under {self._licence}, and so may be what you make of its masks.")
-        self._last: Conversation | None = None  # one copy of the image for all segmenters of a volume
+        # one copy of an image for all its segmenters; they hold it, not the model
+        make, artifacts, name = self._make, self._artifacts, self.spec.name
+        self._conversations = Conversations(lambda: _Local(make, artifacts, name, device))
 
     @property
     def prompts(self) -> Mapping[str, str]:
@@ -114,11 +118,11 @@ class NNInteractive:
 
     def segmenter(self, volume: Volume) -> InteractiveSegmenter:
         """A segmenter for a volume; nothing is computed yet."""
-        if self._last is None or self._last.volume is not volume:
-            self._last = None  # before the next one takes its memory
-            make, artifacts, name, device = self._make, self._artifacts, self.spec.name, self.device
-            self._last = Conversation(volume, lambda: _Local(make, artifacts, name, device))
-        return InteractiveSegmenter(self._last, self.abilities)
+        return InteractiveSegmenter(self._conversations.about(volume), self.abilities)
+
+    def forget(self, volume: Volume) -> None:
+        """Let go of the image and of what was said about it, unless a segmenter works on it."""
+        self._conversations.forget(volume)
 
     def __repr__(self) -> str:
         return f"NNInteractive({str(self.folder)!r}, {self.device})"
@@ -141,58 +145,18 @@ def open_folder(path: Path, device: torch.device) -> NNInteractive:
         return model
 
 
-class _Local:
-    """A session of the package, as `Interactive`."""
+class _Local(Guarded):
+    """A session of the package."""
 
     def __init__(self, make: Callable[[], Any], artifacts: dict[str, Any], name: str, device: torch.device) -> None:
         self._name, self._device = name, device
         self._session = make()
         self._session.initialize_from_loaded_artifacts(artifacts)
 
-    @property
-    def supports_undo(self) -> bool:
-        return bool(self._session.supports_undo)
-
-    @property
-    def do_autozoom(self) -> bool:
-        return bool(self._session.do_autozoom)
-
-    def set_do_autozoom(self, do_autozoom: bool) -> None:
-        self._session.set_do_autozoom(do_autozoom)
-
     def set_image(self, image: NDArray[np.generic], image_properties: dict[str, Any] | None = None) -> None:
         with self._told():
             self._session.set_image(image, image_properties)
             self._session._finish_preprocessing_and_initialize_interactions()
-
-    def set_target_buffer(self, target_buffer: NDArray[np.uint8]) -> None:
-        self._session.set_target_buffer(target_buffer)
-
-    def reset_interactions(self) -> None:
-        self._session.reset_interactions()
-
-    def undo(self) -> bool:
-        with self._told():
-            return bool(self._session.undo())
-
-    def add_point_interaction(self, coordinates: Sequence[int], include_interaction: bool) -> Changed:
-        return self._say("add_point_interaction", tuple(coordinates), include_interaction)
-
-    def add_bbox_interaction(self, bbox_coords: Sequence[Sequence[int]], include_interaction: bool) -> Changed:
-        return self._say("add_bbox_interaction", bbox_coords, include_interaction)
-
-    def add_scribble_interaction(
-        self, image: NDArray[np.uint8], include_interaction: bool, *, interaction_bbox: Sequence[Sequence[int]]
-    ) -> Changed:
-        return self._say("add_scribble_interaction", image, include_interaction, interaction_bbox=interaction_bbox)
-
-    def add_lasso_interaction(
-        self, image: NDArray[np.uint8], include_interaction: bool, *, interaction_bbox: Sequence[Sequence[int]]
-    ) -> Changed:
-        return self._say("add_lasso_interaction", image, include_interaction, interaction_bbox=interaction_bbox)
-
-    def add_initial_seg_interaction(self, initial_seg: NDArray[np.uint8], run_prediction: bool = False) -> Changed:
-        return self._say("add_initial_seg_interaction", initial_seg, run_prediction)
 
     def close(self) -> None:
         """Let go of image and threads."""
@@ -200,9 +164,8 @@ class _Local:
         self._session.executor.shutdown(wait=False)
 
     def _say(self, call: str, *arguments: Any, **options: Any) -> Changed:
-        with self._told(), _same_lots():
-            changed: Changed = getattr(self._session, call)(*arguments, **options)
-            return changed
+        with _same_lots():
+            return super()._say(call, *arguments, **options)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -212,10 +175,10 @@ class _Local:
             except (ValueError, AssertionError) as error:  # how the package refuses
                 raise PromptError(f"{self._name} refuses it: {str(error).rstrip('.')[:300]}.") from error
             except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-                if _out_of_memory(error):
+                if out_of_memory(error):
                     raise
                 _log.warning("%s failed", self._name, exc_info=True)
-                raise PromptError(f"{self._name} fails on it ({_short(error)}); say it in another way.") from error
+                raise PromptError(f"{self._name} fails on it ({short(error)}); say it in another way.") from error
 
 
 def _sessions(device: torch.device) -> Callable[[], Any]:
@@ -229,7 +192,7 @@ def _sessions(device: torch.device) -> Callable[[], Any]:
             from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
     except ImportError as error:
         raise CheckpointError(
-            f"nnInteractive in this process needs its package ({_short(error)}); "
+            f"nnInteractive in this process needs its package ({short(error)}); "
             "pip install 'sammed3d-nb[nninteractive]', or give the address of a server that has it."
         ) from error
     for name, module in list(sys.modules.items()):
@@ -269,19 +232,10 @@ def _sentences(name: str, device: torch.device) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
         raise DeviceError(
             f"{device} has no memory left for {name}; end other programs on it, or load it with device='cpu'."
         ) from error
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
-    return (text or type(error).__name__)[:120].rstrip(".")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error)

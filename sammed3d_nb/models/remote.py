@@ -10,20 +10,18 @@ import os
 import stat
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sammed3d_nb.errors import ServerError, UserError
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.segmenters.conversation import Conversation, LeaseLostError
+from sammed3d_nb.models.guarded import Guarded, short
+from sammed3d_nb.segmenters.conversation import Conversations, LeaseLostError
 from sammed3d_nb.segmenters.interactive_segmenter import InteractiveSegmenter
-from sammed3d_nb.segmenters.sayings import Abilities, Changed
+from sammed3d_nb.segmenters.sayings import Abilities
 from sammed3d_nb.segmenters.segmenter import EngineSpec
 
 KEY_VARIABLE = "NN_INTERACTIVE_API_KEY"
@@ -59,10 +57,12 @@ class RemoteModel:
 
     files: Sequence[Any] = ()
     ahead = True
+    bytes_per_voxel = 1
+    """The copy of the mask that the client writes into."""
 
     def __init__(self, address: str, key: str | None = None) -> None:
         self._server = _Server(_checked(address), key)
-        self._last: Conversation | None = None  # one lease and one upload for all segmenters of a volume
+        self._conversations = Conversations(self._server.begin)  # one lease and one upload for a volume's segmenters
         self.notes: list[str] = []
         host = urlsplit(self.address).hostname
         if self.address.lower().startswith("http://") and host not in _LOOPBACK:
@@ -133,9 +133,11 @@ class RemoteModel:
 
     def segmenter(self, volume: Volume) -> InteractiveSegmenter:
         """A segmenter for a volume; the image travels when the first prompt does."""
-        if self._last is None or self._last.volume is not volume:
-            self._last = Conversation(volume, self._server.begin)
-        return InteractiveSegmenter(self._last, self.abilities)
+        return InteractiveSegmenter(self._conversations.about(volume), self.abilities)
+
+    def forget(self, volume: Volume) -> None:
+        """End the lease about a volume, unless a segmenter works on it."""
+        self._conversations.forget(volume)
 
     def __repr__(self) -> str:
         return f"RemoteModel({self.address!r})"
@@ -171,8 +173,8 @@ class _Server:
         return lease
 
 
-class _Lease:
-    """A session on a server, as `Interactive`."""
+class _Lease(Guarded):
+    """A session on a server."""
 
     def __init__(self, address: str, key: str | None) -> None:
         self._address = address
@@ -195,62 +197,9 @@ class _Lease:
             return False
         return True
 
-    @property
-    def supports_undo(self) -> bool:
-        return bool(self._session.supports_undo)
-
-    @property
-    def do_autozoom(self) -> bool:
-        return bool(self._session.do_autozoom)
-
-    def set_do_autozoom(self, do_autozoom: bool) -> None:
-        with self._told():
-            self._session.set_do_autozoom(do_autozoom)
-
-    def set_image(self, image: NDArray[np.generic], image_properties: dict[str, Any] | None = None) -> None:
-        with self._told():
-            self._session.set_image(image, image_properties)
-
-    def set_target_buffer(self, target_buffer: NDArray[np.uint8]) -> None:
-        with self._told():
-            self._session.set_target_buffer(target_buffer)
-
-    def reset_interactions(self) -> None:
-        with self._told():
-            self._session.reset_interactions()
-
-    def undo(self) -> bool:
-        with self._told():
-            return bool(self._session.undo())
-
-    def add_point_interaction(self, coordinates: Sequence[int], include_interaction: bool) -> Changed:
-        return self._say(lambda: self._session.add_point_interaction(list(coordinates), include_interaction))
-
-    def add_bbox_interaction(self, bbox_coords: Sequence[Sequence[int]], include_interaction: bool) -> Changed:
-        return self._say(lambda: self._session.add_bbox_interaction(bbox_coords, include_interaction))
-
-    def add_scribble_interaction(
-        self, image: NDArray[np.uint8], include_interaction: bool, *, interaction_bbox: Sequence[Sequence[int]]
-    ) -> Changed:
-        call = self._session.add_scribble_interaction
-        return self._say(lambda: call(image, include_interaction, interaction_bbox=interaction_bbox))
-
-    def add_lasso_interaction(
-        self, image: NDArray[np.uint8], include_interaction: bool, *, interaction_bbox: Sequence[Sequence[int]]
-    ) -> Changed:
-        call = self._session.add_lasso_interaction
-        return self._say(lambda: call(image, include_interaction, interaction_bbox=interaction_bbox))
-
-    def add_initial_seg_interaction(self, initial_seg: NDArray[np.uint8], run_prediction: bool = False) -> Changed:
-        return self._say(lambda: self._session.add_initial_seg_interaction(initial_seg, run_prediction))
-
     def close(self) -> None:
         """Give the lease back, if the server is there to take it."""
         self._session.close()
-
-    def _say(self, call: Callable[[], Changed]) -> Changed:
-        with self._told():
-            return call()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -267,7 +216,7 @@ class _Lease:
             raise ServerError(f"{where} is full ({error}); try again in a while.") from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ServerError(
-                f"{where} does not answer ({_short(error)}). Nothing is lost: say it again when it is back."
+                f"{where} does not answer ({short(error)}). Nothing is lost: say it again when it is back."
             ) from error
         except httpx.TimeoutException as error:
             raise ServerError(
@@ -277,13 +226,13 @@ class _Lease:
         except httpx.HTTPStatusError as error:
             raise _refused(where, error.response) from error
         except httpx.TransportError as error:  # the connection broke: perhaps it was started again meanwhile
-            raise LeaseLostError(f"{where} broke off ({_short(error)}). Nothing is lost: try again.") from error
+            raise LeaseLostError(f"{where} broke off ({short(error)}). Nothing is lost: try again.") from error
         except (
             httpx.HTTPError, httpx.InvalidURL, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
             ValueError,
         ) as error:  # fmt: skip
             raise ServerError(
-                f"{where} answers, but not as one of the nnInteractive protocol does ({_short(error)}); "
+                f"{where} answers, but not as one of the nnInteractive protocol does ({short(error)}); "
                 "check the address."
             ) from error
 
@@ -391,11 +340,6 @@ def _refused(where: str, response: Any) -> UserError:
     if status < 500:
         return ServerError(f"{where} refuses it (HTTP {status}){told}.")
     return ServerError(f"{where} failed (HTTP {status}){told}. Nothing is lost: try again.")
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
-    return (text or type(error).__name__)[:120].rstrip(".")
 
 
 def _patience(error: Any) -> str:

@@ -145,6 +145,33 @@ class Conversation:
         return mask.pasted(self.upright.region(changed), values)
 
 
+class Conversations:
+    """An engine's conversations: one about each volume, as long as a segmenter has it, and the last one longer.
+
+    Args:
+        begin: Gives a new session.
+    """
+
+    def __init__(self, begin: Callable[[], Interactive]) -> None:
+        self._begin = begin
+        self._last: Conversation | None = None
+        self._held: weakref.WeakValueDictionary[int, Conversation] = weakref.WeakValueDictionary()
+
+    def about(self, volume: Volume) -> Conversation:
+        """The conversation about a volume; nothing has been sent or computed yet where it is new."""
+        found = self._held.get(id(volume))  # a conversation holds its volume, so that no other one has its id
+        if found is None:
+            self._last = None  # before the next one takes its memory
+            found = self._held[id(volume)] = Conversation(volume, self._begin)
+        self._last = found
+        return found
+
+    def forget(self, volume: Volume) -> None:
+        """Let go of the conversation about a volume, unless a segmenter has it."""
+        if self._last is not None and self._last.volume is volume:
+            self._last = None
+
+
 def begun(mask: LocalMask) -> Begun:
     """To go on from a mask."""
     return Begun(PackedMask.of(mask))

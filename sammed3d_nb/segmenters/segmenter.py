@@ -162,8 +162,15 @@ class Engine(Protocol):
     def ahead(self) -> bool:
         """Whether computing ahead where the mouse rests is worth it."""
 
+    @property
+    def bytes_per_voxel(self) -> int:
+        """Bytes that it keeps of a volume for each voxel as long as somebody works on it; 0 where that is a cache's."""
+
     def segmenter(self, volume: Volume) -> Segmenter:
         """A segmenter for a volume; nothing is computed yet."""
+
+    def forget(self, volume: Volume) -> None:
+        """Let go of what it keeps of a volume for the next segmenter of it."""
 
 
 def licence_of(engine: Any) -> str:

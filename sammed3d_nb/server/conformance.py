@@ -15,7 +15,8 @@ import httpx
 from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpiredError
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.server.attempts import ATTEMPTS, Attempt, Failed, Trial
+from sammed3d_nb.server.attempts import ATTEMPTS, Attempt
+from sammed3d_nb.server.trial import Failed, Trial
 
 OK, WARN, FAIL = "OK", "warn", "fail"
 

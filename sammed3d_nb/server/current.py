@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,27 +16,15 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.server import drawn
 from sammed3d_nb.server.desk import Change, Desk
-from sammed3d_nb.server.house import House, flag, json_body, packed_body
+from sammed3d_nb.server.house import Call, Calls, flag, json_body, packed_body
 from sammed3d_nb.server.refusals import Refused
-from sammed3d_nb.server.served import Served
 from sammed3d_nb.server.wire import Announced, difference, meta_of, unpacked
 
-Call = Callable[[Request], Awaitable[Response]]
-_ON_THE_WAY = 3
-"""Copies of an image while it arrives: packed, unpacked, and as the volume."""
 _NOTES = 2000
 
 
-class Current:
-    """The calls of the current protocol for one model.
-
-    Args:
-        house: What all calls share.
-        served: The model.
-    """
-
-    def __init__(self, house: House, served: Served) -> None:
-        self.house, self.served = house, served
+class Current(Calls):
+    """The calls of the current protocol for one model."""
 
     @property
     def posts(self) -> dict[str, Call]:
@@ -121,7 +109,7 @@ class Current:
                         f"The image is {found.told}; expected one channel of a volume, (1, k, j, i), with at least two "
                         "voxels along each axis.",
                     )
-                stack.enter_context(self.house.room.reserved(_ON_THE_WAY * found.nbytes, f"An image of {found.told}"))
+                stack.enter_context(self.room_for(found.nbytes, f"An image of {found.told}"))
 
             body = await packed_body(request, accept)
             volume = await self.house.show(lease, lambda: (unpacked(body)[0], properties))
@@ -199,28 +187,35 @@ class Current:
         lease = self.house.lease(request, self.served)
         meta = meta_of(request.headers.get("x-meta"))
         positive, run = flag(meta, "include_interaction"), flag(meta, "run_prediction", True)
-        body = await packed_body(request, lambda found: _fits(found, lease.desk))
+        with ExitStack() as stack:
 
-        def say(desk: Desk) -> Change:
-            prompt, note = made(desk, unpacked(body), meta.get("interaction_bbox"), positive)
-            return desk.prompt(prompt, run, [note] if note else [])
+            def accept(found: Announced) -> None:
+                _fits(found, lease.desk)
+                stack.enter_context(self.room_for(found.nbytes, f"A mask of {found.told}"))
 
-        return await self._answer(request, say)
+            body = await packed_body(request, accept)
+
+            def say(desk: Desk) -> Change:
+                prompt, note = made(desk, unpacked(body), meta.get("interaction_bbox"), positive)
+                return desk.prompt(prompt, run, [note] if note else [])
+
+            return await self._answer(request, say)
 
     async def add_mask(self, request: Request) -> Response:
         """A mask that the client has, to go on from."""
         lease = self.house.lease(request, self.served)
         run = flag(meta_of(request.headers.get("x-meta")), "run_prediction", False)
+        with ExitStack() as stack:
 
-        def accept(found: Announced) -> None:
-            if found.shape != lease.desk.volume.array.shape:
-                raise PromptError(
-                    f"The mask is {found.told}; expected the image's shape {lease.desk.volume.array.shape} (k, j, i)."
-                )
-            _fits(found, lease.desk)
+            def accept(found: Announced) -> None:
+                shape = lease.desk.volume.array.shape
+                if found.shape != shape:
+                    raise PromptError(f"The mask is {found.told}; expected the image's shape {shape} (k, j, i).")
+                _fits(found, lease.desk)
+                stack.enter_context(self.room_for(found.nbytes, f"A mask of {found.told}"))
 
-        body = await packed_body(request, accept)
-        return await self._answer(request, lambda desk: desk.seed(LocalMask.of(unpacked(body)), run))
+            body = await packed_body(request, accept)
+            return await self._answer(request, lambda desk: desk.seed(LocalMask.of(unpacked(body)), run))
 
     async def _answer(self, request: Request, what: Callable[[Desk], Change], *, turn: bool = True) -> Response:
         """Do something at the desk; what changes in the client's mask goes back."""

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from sammed3d_nb.errors import PromptError, UserError
 from sammed3d_nb.imaging.region import LocalMask, Region
@@ -26,6 +25,7 @@ from sammed3d_nb.server import drawn
 from sammed3d_nb.server.keeping import Keeping
 from sammed3d_nb.server.refusals import Refused
 from sammed3d_nb.server.served import Served
+from sammed3d_nb.server.sitting import Sitting
 from sammed3d_nb.session import codec
 from sammed3d_nb.session.objects import Result, Said, SegmentedObject
 from sammed3d_nb.session.session import Session
@@ -89,17 +89,20 @@ class Desk:
         older: bool = False,
     ) -> None:
         self.who, self.served, self.keeping, self.older = who, served, keeping, older
-        self.grow = True
         self.one_object = False  # the client keeps objects and history by itself: one is enough, and nothing comes back
         self._name = who
         self.image: Volume | None = None
-        self.session: Session | None = None
-        self._path: Path | None = None
+        self._sitting = Sitting(who, served, keeping)
         self._client = _Client(LocalMask.empty((1, 1, 1)))
 
     def tell_as(self, name: str) -> None:
         """What logs call it."""
         self._name = name
+
+    @property
+    def session(self) -> Session | None:
+        """What was said about the image; None before anything was."""
+        return self._sitting.session
 
     # -- the image -----------------------------------------------------------------------------------------------
 
@@ -138,16 +141,12 @@ class Desk:
 
     def close(self) -> None:
         """Let go of everything; the record stays."""
-        if self.session is not None:
-            self.session.close()
-        self.keeping.close(self._path)
-        self.session = self._path = self.image = None
+        self._sitting.close()
+        self.image = None
 
     def set_zoom(self, on: bool) -> None:
         """Whether a mask may grow beyond the cube that was asked."""
-        self.grow = on
-        if self.session is not None:
-            self.session.grow = on
+        self._sitting.grow = on
 
     # -- prompts -------------------------------------------------------------------------------------------------
 
@@ -172,6 +171,7 @@ class Desk:
         self._refuse_unknown(prompt)
         client = self._client
         if not run:
+            self._sitting.room_to_wait([*client.queued, prompt])
             client.queued.append(prompt)
             return self._unchanged(ran=False)
         return self._say([*client.queued, prompt], notes)
@@ -189,6 +189,7 @@ class Desk:
             return self._unchanged(ran=run)
         self._refuse_unknown(StartMask(mask))
         synced = client.resets > 0 or client.synced
+        notes = tuple(self._make_room())
         client.queued.clear()
         if self.one_object:
             self._session().reset()
@@ -210,7 +211,7 @@ class Desk:
             client.floor = session.current.said if synced else None
         client.shown, client.unsure, client.fresh, client.resets, client.prompted = mask, [], False, 0, True
         client.refused = None
-        return self._unchanged(ran=run)
+        return replace(self._unchanged(ran=run), notes=notes)
 
     def undo(self) -> Change:
         """Take back what was said last about the object at hand, as far back as there is something."""
@@ -244,19 +245,26 @@ class Desk:
             raise PromptError(f"{self.served.spec.name} takes no {prompt.kind}; it takes {known}.")
 
     def _session(self) -> Session:
-        if self.session is None:
-            volume = self.volume
-            self._path = self.keeping.new(self.who, volume.fingerprint, self.served.name)
-            self.session = Session(volume, self.served, grow=self.grow, autosave=self._path)
-        return self.session
+        return self._sitting.begun(self.volume)
+
+    def _make_room(self) -> list[str]:
+        """See that more may be said; what there is to tell of it."""
+        told = self._sitting.room_to_say()
+        if not told:
+            return []
+        self._tell(told)
+        client, session = self._client, self._session()
+        client.refused = None  # its keys were those of the session before
+        client.floor = None if client.fresh else session.current.said
+        return [told]
 
     def _say(self, prompts: Sequence[Prompt], notes: Sequence[str] = ()) -> Change:
         client = self._client
+        told, done = [*self._make_room(), *notes], 0
         session = self._session()
         if client.fresh:
             self._begin(prompts[0], session)
         self._refuse_finished(prompts[0], session)
-        told, done = list(notes), 0
         try:
             for prompt in prompts:
                 told += self._added(prompt).notes
@@ -330,26 +338,26 @@ class Desk:
         if self.session is not None:
             return self.session.return_to(mask)
         digest = codec.digest(mask)
-        for path in self._earlier():
+        for path in self._sitting.earlier(self.volume):
             try:
                 known = digest in path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
                 continue
-            session = self._resumed(path) if known else None
+            session = self._sitting.resumed(path, self.volume) if known else None
             if session is None:
                 continue
             if session.return_to(mask):
                 self._tell(f"goes on with {session.current.name} of {path.name}, {len(session.steps)} steps")
                 return True
-            self._put_back()
+            self._sitting.close()
         return False
 
     def _alike(self, mask: LocalMask) -> SegmentedObject | None:
         """The object that a mask is another form of."""
         fresh = self.session is None
         if fresh:
-            newest = next(iter(self._earlier()), None)
-            if newest is None or self._resumed(newest) is None:
+            newest = next(iter(self._sitting.earlier(self.volume)), None)
+            if newest is None or self._sitting.resumed(newest, self.volume) is None:
                 return None
         assert self.session is not None
         items = [item for item in self.session.objects if item.local.count]
@@ -358,40 +366,16 @@ class Desk:
         if best is not None and best[0] >= ALIKE:
             return best[1]
         if fresh:
-            self._put_back()
+            self._sitting.close()
         return None
 
-    def _earlier(self) -> list[Path]:
-        return self.keeping.earlier(self.who, self.volume.fingerprint, self.served.name)
-
     def _resume_newest(self) -> None:
-        for path in self._earlier():
-            session = self._resumed(path)
+        for path in self._sitting.earlier(self.volume):
+            session = self._sitting.resumed(path, self.volume)
             if session is None:
                 continue
             if session.current.said is not None or session.current.local.count:
                 self._client.unsure = [session.current.local.region]
                 self._tell(f"goes on with {session.current.name} of {path.name}")
                 return
-            self._put_back()
-
-    def _resumed(self, path: Path) -> Session | None:
-        """Go on with a record; with a copy of it where another lease has it open. None if it cannot be read."""
-        volume = self.volume
-        place = path
-        if not self.keeping.taken(path):
-            place = self.keeping.new(self.who, volume.fingerprint, self.served.name)
-        try:
-            self.session = Session.resume(path, volume=volume, model=self.served, autosave=place)
-            self._path = place
-        except UserError as error:
-            self.keeping.close(place)
-            _log.warning("%s is left alone: %s", path.name, error)
-            return None
-        return self.session
-
-    def _put_back(self) -> None:
-        assert self.session is not None
-        self.session.close()
-        self.keeping.close(self._path)
-        self.session = self._path = None
+            self._sitting.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.models import memory
@@ -27,6 +29,9 @@ from sammed3d_nb.version import __version__
 
 MOST_JSON = 64_000
 """Bytes of a JSON body."""
+ON_THE_WAY = 3
+"""Copies of an array while it arrives: packed, unpacked, and as the volume or the mask that is made of it."""
+Call = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
 _log = logging.getLogger("sammed3d_nb.server")
 
@@ -101,7 +106,7 @@ class House:
         async with lease.busy:
             volume = lease.desk.image
             await asyncio.to_thread(lease.desk.close)
-            self._left(volume)
+            self._left(volume, lease.desk.served)
 
     async def sweep(self) -> None:
         """Retire the leases whose time is over."""
@@ -151,14 +156,15 @@ class House:
             array, properties = make()
             volume = self.placing.volume(array, properties)
             path = self.keeping.image(volume.fingerprint)
-            held = self.room.enter(volume if path is None else volume.kept_at(path))
+            kept = desk.served.kept_of(volume.array.size)
+            held = self.room.enter(volume if path is None else volume.kept_at(path), desk.served.name, kept)
             before = desk.image
             try:
                 desk.set_image(held)
             except BaseException:
-                self._left(held)
+                self._left(held, desk.served)
                 raise
-            self._left(before)
+            self._left(before, desk.served)
             return held
 
         volume = await self.work(lease, put, turn=False)
@@ -170,11 +176,26 @@ class House:
         task.add_done_callback(self._tasks.discard)
         return volume
 
-    def _left(self, volume: Volume | None) -> None:
-        if volume is not None and self.room.leave(volume):
-            for one in self.served:
-                one.forget(volume)
+    def _left(self, volume: Volume | None, served: Served) -> None:
+        if volume is not None and self.room.leave(volume, served.name):
+            served.forget(volume)
             memory.give_back()
+
+
+class Calls:
+    """The calls of one protocol for one model.
+
+    Args:
+        house: What all calls share.
+        served: The model.
+    """
+
+    def __init__(self, house: House, served: Served) -> None:
+        self.house, self.served = house, served
+
+    def room_for(self, size: int, what: str) -> AbstractContextManager[None]:
+        """Memory for an array of so many bytes while it arrives and is made use of; `what` it is, for the sentence."""
+        return self.house.room.reserved(ON_THE_WAY * size, what)
 
 
 async def packed_body(request: Request, accept: Callable[[Announced], None]) -> bytearray:

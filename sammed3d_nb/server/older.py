@@ -7,7 +7,7 @@ answer with status 200 and ``{"status": "error", "message": …}``; of any other
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,30 +23,19 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.server import drawn
 from sammed3d_nb.server.desk import Desk
-from sammed3d_nb.server.house import House, flag, json_body
+from sammed3d_nb.server.house import ON_THE_WAY, Call, Calls, flag, json_body
 from sammed3d_nb.server.leases import Lease
 from sammed3d_nb.server.refusals import Refused
-from sammed3d_nb.server.served import Served
 from sammed3d_nb.server.wire import bits, gunzipped, npy
 
 AGAIN = "No image uploaded"
 """What makes the extension send the image and the segment once more, and then the prompt."""
-_ON_THE_WAY = 3
 _FORM = 2**16
 """Bytes round a file in a form."""
-Call = Callable[[Request], Awaitable[Response]]
 
 
-class Older:
-    """The calls of the older protocol for one model.
-
-    Args:
-        house: What all calls share.
-        served: The model.
-    """
-
-    def __init__(self, house: House, served: Served) -> None:
-        self.house, self.served = house, served
+class Older(Calls):
+    """The calls of the older protocol for one model."""
 
     @property
     def posts(self) -> dict[str, Call]:
@@ -66,10 +55,10 @@ class Older:
 
     async def upload_image(self, request: Request) -> Response:
         """An image, a NumPy file in a form."""
-        most = self.house.room.most // _ON_THE_WAY
+        most = self.house.room.most // ON_THE_WAY
         coming = int(length) if (length := request.headers.get("content-length", "")).isdigit() else most
         with ExitStack() as stack:
-            stack.enter_context(self.house.room.reserved(_ON_THE_WAY * min(coming, most + 1), "The image"))
+            stack.enter_context(self.room_for(min(coming, most + 1), "The image"))
             form = await _form(request, min(coming, most) + _FORM)
             file = await _file(form)
             lease = self._lease(request, new=True)
@@ -80,8 +69,9 @@ class Older:
     async def upload_segment(self, request: Request) -> Response:
         """The mask that the client has, a gzipped NumPy file in a form; an empty one begins anew."""
         lease = self._needed(request)
-        mask = await self._mask(request, lease)
-        await self.house.work(lease, lambda desk: desk.seed(LocalMask.of(mask())))
+        with self.room_for(lease.desk.volume.array.size, "A mask of the image"):
+            mask = await self._mask(request, lease)
+            await self.house.work(lease, lambda desk: desk.seed(LocalMask.of(mask())))
         return JSONResponse({"status": "ok"})
 
     # -- prompts -------------------------------------------------------------------------------------------------
@@ -117,9 +107,10 @@ class Older:
     async def _add_painted(self, request: Request, made: Callable[..., tuple[Prompt, str]]) -> Response:
         lease = self._needed(request)
         fields: dict[str, Any] = {}
-        mask = await self._mask(request, lease, fields)
-        positive = str(fields.get("positive_click", "")).lower() in ("true", "1", "yes")
-        return await self._answer(request, lambda desk: made(drawn.painted(mask(), None, desk.volume), positive)[0])
+        with self.room_for(lease.desk.volume.array.size, "A mask of the image"):
+            mask = await self._mask(request, lease, fields)
+            positive = str(fields.get("positive_click", "")).lower() in ("true", "1", "yes")
+            return await self._answer(request, lambda desk: made(drawn.painted(mask(), None, desk.volume), positive)[0])
 
     async def _answer(self, request: Request, made: Callable[[Desk], Prompt]) -> Response:
         """Say something; the whole mask goes back."""

@@ -1,4 +1,7 @@
-"""How much memory images may take, and the images that clients share: one copy of each, however many work on it."""
+"""How much memory images may take, and the images that clients share: one copy of each, however many work on it.
+
+Some models keep more of an image than the image: that counts too, once for each model that works on it.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,21 @@ class Room:
     def __init__(self, most: int) -> None:
         self.most = most
         self._images: dict[str, Volume] = {}
-        self._users: Counter[str] = Counter()
+        self._users: Counter[tuple[str, str]] = Counter()  # of an image by its fingerprint, with a model
+        self._kept: dict[tuple[str, str], int] = {}  # bytes that such a model keeps beside the image
         self._coming = 0
         self._lock = threading.Lock()
 
     @property
     def used(self) -> int:
-        """Bytes of the images, and of those on their way."""
+        """Bytes of the images, of what models keep of them, and of what is on its way."""
         with self._lock:
             return self._used
 
     @property
     def _used(self) -> int:
-        return self._coming + sum(volume.array.nbytes for volume in self._images.values())
+        held = sum(volume.array.nbytes for volume in self._images.values())
+        return self._coming + held + sum(self._kept.values())
 
     @contextmanager
     def reserved(self, need: int, what: str) -> Iterator[None]:
@@ -47,20 +52,7 @@ class Room:
             Refused: There is none, at all (413) or now (503).
         """
         with self._lock:
-            free = self.most - self._used
-            if need > self.most:
-                raise Refused(
-                    413,
-                    f"{what} takes {_shown(need)} and the server has {_shown(self.most)} for images; crop or shrink "
-                    "it, or start the server with more --memory.",
-                )
-            if need > free:
-                raise Refused(
-                    503,
-                    f"{what} takes {_shown(need)} and {_shown(free)} of {_shown(self.most)} are free; close another "
-                    "image, or wait until somebody does.",
-                    {"Retry-After": "30"},
-                )
+            self._check(need, what)
             self._coming += need
         try:
             yield
@@ -68,21 +60,52 @@ class Room:
             with self._lock:
                 self._coming -= need
 
-    def enter(self, volume: Volume) -> Volume:
-        """The one copy of an image, which stays until everybody who entered has left."""
-        with self._lock:
-            held = self._images.setdefault(volume.fingerprint, volume)
-            self._users[volume.fingerprint] += 1
-            return held
+    def _check(self, need: int, what: str) -> None:
+        free = self.most - self._used
+        if need > self.most:
+            raise Refused(
+                413,
+                f"{what} takes {_shown(need)} and the server has {_shown(self.most)} for images; crop or shrink "
+                "it, or start the server with more --memory.",
+            )
+        if need > free:
+            raise Refused(
+                503,
+                f"{what} takes {_shown(need)} and {_shown(free)} of {_shown(self.most)} are free; close another "
+                "image, or wait until somebody does.",
+                {"Retry-After": "30"},
+            )
 
-    def leave(self, volume: Volume) -> bool:
-        """Let go of an image; whether nobody has it any more."""
+    def enter(self, volume: Volume, model: str = "", kept: int = 0) -> Volume:
+        """The one copy of an image, which stays until everybody who entered has left.
+
+        Args:
+            volume: The image.
+            model: What works on it.
+            kept: Bytes that this model keeps of it beside the image.
+
+        Raises:
+            Refused: There is no memory for those, at all (413) or now (503).
+        """
+        user = volume.fingerprint, model
         with self._lock:
-            self._users[volume.fingerprint] -= 1
-            if self._users[volume.fingerprint] > 0:
+            if user not in self._kept:
+                if kept:
+                    self._check(kept, f"What {model} keeps of an image of {volume.array.size / 1e6:,.1f} M voxels")
+                self._kept[user] = kept
+            self._users[user] += 1
+            return self._images.setdefault(volume.fingerprint, volume)
+
+    def leave(self, volume: Volume, model: str = "") -> bool:
+        """Let go of an image; whether nobody works on it with this model any more."""
+        user = volume.fingerprint, model
+        with self._lock:
+            self._users[user] -= 1
+            if self._users[user] > 0:
                 return False
-            del self._users[volume.fingerprint]
-            self._images.pop(volume.fingerprint, None)
+            del self._users[user], self._kept[user]
+            if not any(image == volume.fingerprint for image, _ in self._users):
+                self._images.pop(volume.fingerprint, None)
             return True
 
     @property

@@ -79,9 +79,19 @@ class Served:
         given: Segmenter = segmenter
         return given
 
+    @property
+    def bytes_per_voxel(self) -> int:
+        """Bytes that the model keeps of an image for each of its voxels."""
+        return self.engine.bytes_per_voxel
+
+    def kept_of(self, voxels: int) -> int:
+        """Bytes that the model keeps of an image of so many voxels, beside the image and what it has encoded of it."""
+        return voxels * self.bytes_per_voxel
+
     def forget(self, volume: Volume) -> None:
-        """Let go of the embeddings of an image that nobody works on any more."""
+        """Let go of what is kept of an image that nobody works on any more."""
         self._cache.drop(lambda key: key[0] == volume.fingerprint)
+        self.engine.forget(volume)
 
     @property
     def embedded_bytes(self) -> int:

@@ -219,13 +219,8 @@ def _listed(objects: Sequence[SegmentedObject], volume: Volume) -> dict[str, dic
 
 
 def _write_names(names_path: Path, listed: dict[str, dict[str, Any]]) -> None:
-    try:
+    with atomic.told(names_path):
         atomic.write_bytes(names_path, json.dumps(listed, indent=1).encode())
-    except OSError as error:
-        raise UserError(
-            f"{names_path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write "
-            "to."
-        ) from error
 
 
 def _is_layered(path: Path) -> bool:

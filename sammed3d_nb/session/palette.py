@@ -11,6 +11,6 @@ COLOURS = (
 Color Sequences for Data Visualization, arXiv:2107.02270, 2021), each next one the farthest from those before it: by
 CIEDE2000, in the least of normal, deuteranopic and protanopic sight (Machado et al., 2009)."""
 
-POSITIVE_MARK, NEGATIVE_MARK, MARK_EDGE = "#c8ffdc", "#ffd2d2", "#000000"
+POSITIVE_MARK, NEGATIVE_MARK, MARK_EDGE = "#c8ffdc", "#ffdede", "#000000"
 """Marks of clicks are light with a dark edge, so that one of the two stands out from any mask; their shape tells the
 sign."""

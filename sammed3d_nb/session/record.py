@@ -79,12 +79,8 @@ def text_of(
 def write(path: Path, text: str, *, source: Path | None = None) -> Path:
     """Write a record, whole or not at all; never over the image that it was made on."""
     refuse_source(path, source)
-    try:
+    with atomic.told(path, RecordError):
         return atomic.write_bytes(path, text.encode())
-    except OSError as error:
-        raise RecordError(
-            f"{path} cannot be written ({atomic.reason(error)}); make room or choose a folder that you may write to."
-        ) from error
 
 
 def refuse_source(path: Path, source: Path | None) -> None:

@@ -7,6 +7,7 @@ format describes; an object has the same number in every case.
 import json
 import re
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,10 @@ class TrainingSet:
         self._described = folder / "dataset.json"
         self.labels: dict[str, int] = {"background": 0}
         self.channel: str | None = None
-        self._resume()
         self.licences: list[str] = []
         self.added = 0
+        self._named: set[str] = set()  # in this run
+        self._resume()
         try:
             for part in ("imagesTr", "labelsTr"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ class TrainingSet:
             raise UserError(
                 f"{record.name} is {channel} and this set holds {self.channel}; make a set for each modality."
             )
-        case = re.sub(r"[^A-Za-z0-9.-]+", "_", record.name.split(".sammed3d")[0]).strip("._-") or "case"
+        case = self._name(record)
         image = self.folder / "imagesTr" / f"{case}_0000{_SUFFIX}"
         label = self.folder / "labelsTr" / f"{case}{_SUFFIX}"
         if label.exists() and not self.overwrite:
@@ -86,11 +88,19 @@ class TrainingSet:
         self._describe()
         return case
 
+    def _name(self, record: Path) -> str:
+        """The record's name in letters that nnU-Net takes; with a number where another record of this run has it."""
+        stem = re.sub(r"[^A-Za-z0-9.-]+", "_", record.name.split(".sammed3d")[0]).strip("._-") or "case"
+        names = (f"{stem}_{number}" if number > 1 else stem for number in count(1))
+        case = next(name for name in names if name.lower() not in self._named)
+        self._named.add(case.lower())
+        return case
+
     def finish(self) -> str:
         """A sentence about the set."""
         names = ", ".join(name for name in self.labels if name != "background")
-        count = len(list((self.folder / "labelsTr").glob(f"*{_SUFFIX}")))
-        return f"{self.folder}: {count} case{'' if count == 1 else 's'} ({self.added} new) of {names or 'nothing'}."
+        cases = len(list((self.folder / "labelsTr").glob(f"*{_SUFFIX}")))
+        return f"{self.folder}: {cases} case{'' if cases == 1 else 's'} ({self.added} new) of {names or 'nothing'}."
 
     def _resume(self) -> None:
         """Go on with a set that is there: its objects keep their numbers."""
@@ -108,31 +118,24 @@ class TrainingSet:
         self.licences = [told["licence"]] if isinstance(told.get("licence"), str) else []
 
     def _describe(self) -> None:
-        count = len(list((self.folder / "labelsTr").glob(f"*{_SUFFIX}")))
         told = {
             "channel_names": {"0": self.channel},
             "labels": self.labels,
-            "numTraining": count,
+            "numTraining": len(list((self.folder / "labelsTr").glob(f"*{_SUFFIX}"))),
             "file_ending": _SUFFIX,
             **({"licence": ", ".join(self.licences)} if self.licences else {}),
         }
-        try:
+        with atomic.told(self._described):
             atomic.write_bytes(self._described, json.dumps(told, indent=1, ensure_ascii=False).encode())
-        except OSError as error:
-            raise UserError(f"{self._described} cannot be written ({atomic.reason(error)}); make room.") from error
 
 
 def _write_image(volume: Volume, path: Path) -> None:
     """The image in NIfTI, read back and compared: SimpleITK reports success on a full disk."""
     try:
-        with atomic.drafts(path) as folder:
+        with atomic.told(path), atomic.drafts(path) as folder:
             draft = folder / path.name
             sitk.WriteImage(volume.image, str(draft), useCompression=True)
             if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(draft))), volume.array):
                 raise atomic.differs(path)
     except RuntimeError as error:
         raise UserError(f"{path} cannot be written; check the disk's space and your permissions.") from error
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written; check the disk's space and your permissions ({atomic.reason(error)})."
-        ) from error

@@ -99,8 +99,10 @@ function render({ model, el }) {
     if (!takesText(event.target)) root.focus({ preventScroll: true });
     const draws = event.target.closest("[data-draws]"); // what is drawn is counted when it is finished
     const clicks = (event.button === 0 || event.button === 2) && !event.shiftKey && !event.altKey && !draws;
-    if (clicks && event.target.closest(".snb-view") && event.target.closest("canvas, .jupyter-matplotlib")) {
-      health.post({ type: "press" });
+    const view = event.target.closest(".snb-view");
+    if (clicks && view && event.target.closest("canvas, .jupyter-matplotlib")) {
+      const blank = Boolean(view.closest(".snb-drawn-here")) && view.dataset.slice === undefined;
+      health.post({ type: "press", blank });
     }
   };
 

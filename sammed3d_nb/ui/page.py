@@ -50,8 +50,8 @@ class Page(AnyWidget):
         """Called when a page speaks for the first time, and hears all that is sent from now on."""
         self.on_left: Callable[[], None] = lambda: None
         """Called when the page was left, and nobody can come back to this kernel."""
-        self.on_press: Callable[[], None] = lambda: None
-        """Called when a view was clicked, whatever it shows."""
+        self.on_press: Callable[[bool], None] = lambda blank: None
+        """Called when a view was clicked, whatever it shows; with whether the page had nothing to show there yet."""
         self.where: Callable[[], dict[str, Any] | None] = lambda: None
         """Tells where the user is, None if there is nothing to keep."""
         self.on_place: Callable[[str, dict[str, Any]], None] = lambda key, place: None
@@ -72,7 +72,7 @@ class Page(AnyWidget):
                 self._act(ACTIONS[key])
             case {"type": "press"}:
                 self._count(content)
-                self.on_press()
+                self.on_press(content.get("blank") is True)
             case {"type": "place", "key": str(key), "place": dict() | None as place}:
                 self.on_place(key, place or {})
             case {"type": "copied"}:

@@ -139,9 +139,9 @@ class Prompts(Tool):
         self._pending.clear()
         self._pointers.clear()
 
-    def _page_pressed(self) -> None:
+    def _page_pressed(self, blank: bool) -> None:
         """A view was clicked: before there is an image, say that the click is not taken."""
-        if self._stage.session is None:
+        if self._stage.session is None or blank:
             remark = "There is no image yet: that click was not taken. Click again once it is shown."
             if self._stage.worker.busy:
                 self._stage.status.aside(remark)

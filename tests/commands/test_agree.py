@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from disks import fill, make_read_only, small_disk
 from support import BallNetwork, model_of
 from test_cli import refusal, run
 
@@ -134,3 +135,32 @@ def test_a_resumed_session_is_still_its_annotators(two):
     assert session.annotator == "Ada"
     session.save(path)
     assert Session.resume(path, volume=volume, model=model_of(BallNetwork()), annotator="Ben").annotator == "Ben"
+
+
+def test_anonymous_records_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
+    """As the app calls them where two annotators work anonymously: case-FINGERPRINT, in a folder each."""
+    for name in ("a", "b"):
+        path = image(tmp_path, name)
+        for who, last in (("one", 14), ("two", 15)):
+            (tmp_path / who).mkdir(exist_ok=True)
+            drawn(tmp_path / who, path, None, {"liver": block(4, last)}, record=f"case-{name}.sammed3d.json")
+    status, out, err = run(capsys, "agree", tmp_path / "one", tmp_path / "two")
+    assert (status, err) == (0, "")
+    assert "one, two: mean Dice 0.952 (lowest 0.952) of 2 objects; volumes differ by +0.60 mL" in out
+    # a third one of the same image in a folder of the two
+    drawn(tmp_path / "two", tmp_path / "a.nii.gz", None, {"liver": block(4, 14)}, record="again.sammed3d.json")
+    _, out, _ = run(capsys, "agree", tmp_path / "one", tmp_path / "two")
+    assert "two/again, two/case-a: mean Dice 0.952" in out
+
+
+@pytest.mark.parametrize("how", ["--csv", "--plot"])
+def test_what_cannot_be_written_is_one_sentence_and_leaves_what_was_there(two, capsys, tmp_path, how):
+    with small_disk(tmp_path / "disk") as disk:
+        file = disk / f"all{'.csv' if how == '--csv' else '.png'}"
+        file.write_bytes(b"of last week")
+        fill(disk)
+        assert f"{file} cannot be written; check the disk's space" in refusal_line(capsys, "agree", two, how, file)
+        assert file.read_bytes() == b"of last week"
+        assert sorted(path.name for path in disk.iterdir()) == [file.name, "filler"]
+        make_read_only(disk)
+        assert "Read-only file system" in refusal_line(capsys, "agree", two, how, file)

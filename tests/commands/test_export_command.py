@@ -73,6 +73,18 @@ def test_what_cannot_be_done_is_said(tmp_path, capsys):
     assert "leave out --each" in refusal(capsys, "export", record, "-o", tmp_path / "s", "--nnunet", "--each")
 
 
+def test_an_anonymous_export_names_no_image(tmp_path, capsys):
+    record, _ = saved(tmp_path, "Smith", {"liver": (2, 5)})
+    out = tmp_path / "out"
+    assert "names the image" in refusal(capsys, "export", record, "-o", tmp_path / "Smith-1.nii.gz", "--anonymous")
+    assert "names the image" in refusal(capsys, "export", record, "-o", out, "--anonymous")
+    assert "names the patient" in refusal(capsys, "export", record, "-o", tmp_path / "x.dcm", "--anonymous")
+    assert "holds the images" in refusal(capsys, "export", record, "-o", out, "--nnunet", "--anonymous")
+    assert not list(out.glob("*"))
+    assert run(capsys, "export", record, "-o", tmp_path / "case-1.nii.gz", "--anonymous")[0] == 0
+    assert b"Smith" not in (tmp_path / "case-1.labels.json").read_bytes()
+
+
 def test_a_training_set_numbers_objects_alike(tmp_path, capsys):
     _, first = saved(tmp_path, "a", {"liver": (2, 5), "spleen": (8, 9)})
     _, second = saved(tmp_path, "b", {"spleen": (1, 3), "cyst": (10, 12)})
@@ -110,6 +122,33 @@ def test_a_training_set_grows_and_keeps_its_numbers(tmp_path, capsys):
     assert "is there already" in told
     (folder / "dataset.json").write_text("{}")
     assert "made by another program" in refusal(capsys, "export", one, "-o", folder, "--nnunet")
+
+
+def test_cases_of_one_name_in_a_training_set_get_numbers(tmp_path, capsys):
+    sessions = []
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        sessions.append(saved(tmp_path / str(number), "a", {"liver": (2, 4 + number)})[1])
+    for how in ((), ("--overwrite",)):  # the same numbers once more
+        status, printed, told = run(capsys, "export", tmp_path, "-o", tmp_path / "set", "--nnunet", *how)
+        assert (status, told) == (0, "")
+        assert printed.splitlines()[:2] == ["a", "a_2"]
+        for session, case in zip(sessions, ("a", "a_2"), strict=True):
+            label = sitk.ReadImage(str(tmp_path / f"set/labelsTr/{case}.nii.gz"))
+            assert np.array_equal(sitk.GetArrayFromImage(label), session.objects[0].mask)
+    status, printed, told = run(capsys, "export", tmp_path, "-o", tmp_path / "set", "--nnunet")
+    assert (status, told.count("is there already")) == (1, 2)
+
+
+def test_a_training_set_that_goes_on_keeps_the_licences_of_its_cases(tmp_path, capsys):
+    one, _ = saved(tmp_path, "a", {"liver": (2, 5)})
+    two, _ = saved(tmp_path, "b", {"liver": (2, 5)})
+    folder = tmp_path / "set"
+    assert run(capsys, "export", one, "-o", folder, "--nnunet")[0] == 0
+    described = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**described, "licence": "CC BY-NC-SA 4.0"}))
+    assert run(capsys, "export", two, "-o", folder, "--nnunet")[0] == 0
+    assert json.loads((folder / "dataset.json").read_text())["licence"] == "CC BY-NC-SA 4.0"
 
 
 def test_what_does_not_fit_into_a_training_set(tmp_path, capsys):

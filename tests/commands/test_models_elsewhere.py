@@ -9,21 +9,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from nninteractive_story import image
-from nninteractive_weights import LICENCE, write
-from official_server import OfficialServer, needs_package
+from nninteractive_weights import LICENCE
+from official_server import KEY, OfficialServer, needs_package
 
 import sammed3d_nb as snb
 from sammed3d_nb.commands import cli
 from sammed3d_nb.imaging.writers import write_labels
 
 needs_package()
-
-KEY = "a-key-that-nobody-may-see"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 @pytest.fixture(scope="module")

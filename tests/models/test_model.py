@@ -14,7 +14,8 @@ from support import BallNetwork, torso_like
 from sammed3d_nb import Session, load_model
 from sammed3d_nb.errors import CheckpointError, DeviceError
 from sammed3d_nb.models import checkpoints
-from sammed3d_nb.models.model import Model, missing, pick_device
+from sammed3d_nb.models.devices import missing, pick_device
+from sammed3d_nb.models.model import Model
 from sammed3d_nb.network import graphs
 from sammed3d_nb.network.compact import Compact
 from sammed3d_nb.network.sam_med3d import SamMed3D
@@ -142,7 +143,7 @@ def test_float16_on_a_cpu_is_answered_in_what_a_cpu_can(
     file: Path, fast: bool, instead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One click took 26 minutes."""
-    monkeypatch.setattr("sammed3d_nb.models.model._bfloat16_is_fast", lambda: fast)
+    monkeypatch.setattr("sammed3d_nb.models.model.bfloat16_is_fast", lambda: fast)
     model = load_model(file, device="cpu", precision="float16")
     assert model.precision == instead
     assert model.notes[-1] == f"A CPU takes minutes for a click in float16: the model answers in {instead}."

@@ -190,10 +190,14 @@ except UserError as error:
 """
 
 
-@pytest.fixture
-def published(folder: Path) -> Hub:
+def hub_of(folder: Path) -> Hub:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Hub(KNOWN.repository, {f"{KNOWN.folder}/{path.relative_to(folder)}": path for path in files})
+
+
+@pytest.fixture
+def published(folder: Path) -> Hub:
+    return hub_of(folder)
 
 
 def fetch(server: Hub, cache: Path, *arguments: str, code: str = FETCH) -> "subprocess.CompletedProcess[str]":
@@ -242,14 +246,21 @@ def test_what_was_damaged_on_its_way_is_not_kept(published: Hub, folder: Path, t
         assert look_at(Path(done.stdout.strip())).sha256 == look_at(folder).sha256
 
 
-def test_a_download_that_broke_is_done_by_the_next(published: Hub, folder: Path, tmp_path: Path) -> None:
-    published.break_after, published.always_break = 2000, True  # the checkpoint alone is larger
+def test_a_broken_download_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
+    # larger than what is asked for at once (10 MB): of less, nothing would lie on disk when it breaks
+    ballast = torch.randint(256, (30_000_000,), dtype=torch.uint8)
+    torch.save({**contents(), "optimizer_state": {"ballast": ballast}}, folder / "fold_0" / "checkpoint_final.pth")
+    published = hub_of(folder)
+    published.break_after, published.always_break = 25_000_000, True
     with published:
         assert fetch(published, tmp_path / "cache", LICENCE).returncode == 2
         published.break_after, published.always_break = None, False
         published.requests.clear()
         done = fetch(published, tmp_path / "cache", LICENCE)
         assert done.returncode == 0, done.stdout + done.stderr
+        ranges = [asked for method, asked in published.requests if method == "GET" and asked]
+        assert len(ranges) == 1
+        assert 20_000_000 <= int(ranges[0].removeprefix("bytes=").rstrip("-")) <= 25_000_000
         assert look_at(Path(done.stdout.strip())).sha256 == look_at(folder).sha256
 
 

@@ -18,7 +18,7 @@ from sammed3d_nb.network import click_maps, drawn
 from sammed3d_nb.network.compact import Compact, Size
 from sammed3d_nb.network.layers import unit
 from sammed3d_nb.segmenters import zoom
-from training import cases, clicks, lesions, merge, scenes, train, trunk
+from training import cases, clicks, lesions, merge, scenes, train, trunk, weights
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +182,7 @@ def test_training_steps_lower_the_loss_and_the_file_resumes(tmp_path):
     assert np.median(losses[-7:]) < 0.9 * losses[0]  # now and then the first click is a sloppy one
     assert trainer.skipped == 0
     path = tmp_path / "compact.safetensors"
-    train.save(path, trainer.state(), steps="12")
+    weights.save(path, trainer.state(), steps="12")
     again = train.Trainer(argparse.Namespace(**vars(args) | {"resume": path}), torch.device("cpu"), 1)
     for one, other in zip(trainer.average, again.master, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
@@ -201,7 +201,7 @@ def test_an_earlier_network_that_knew_nothing_drawn_answers_clicks_as_before():
     args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
     later = train.Trainer(args, torch.device("cpu"), 1).network
     earlier = Compact(replace(later.size, drawn=0)).eval()
-    train.grown(later, earlier.state_dict())
+    weights.grown(later, earlier.state_dict())
     cube, point, label = torch.randn(1, 1, 64, 64, 64), torch.tensor([[30.0, 30, 30]]), torch.tensor([1])
     with torch.no_grad():
         for one, other in zip(*[n.eval().decode(n.encode(cube), point, label) for n in (earlier, later)], strict=True):
@@ -232,7 +232,7 @@ def test_an_earlier_network_resumes_with_blocks_that_change_nothing_yet(tmp_path
     args = argparse.Namespace(tiny=True, resume=None, lr=2e-3, compile=False, ema=0.5)
     state = train.Trainer(args, torch.device("cpu"), 1).state()
     earlier = {name: weight for name, weight in state.items() if ".refine." not in name}
-    train.save(tmp_path / "earlier.safetensors", earlier)
+    weights.save(tmp_path / "earlier.safetensors", earlier)
     args.resume = tmp_path / "earlier.safetensors"
     network = train.Trainer(args, torch.device("cpu"), 1).network
     cube = torch.randn(1, 1, 64, 64, 64)
@@ -240,7 +240,7 @@ def test_an_earlier_network_resumes_with_blocks_that_change_nothing_yet(tmp_path
     with torch.no_grad():
         for one, other in zip(network.encoder(cube), plain.encoder(cube), strict=True):
             torch.testing.assert_close(one, other)
-    train.save(args.resume, {name: weight for name, weight in earlier.items() if "decoder" not in name})
+    weights.save(args.resume, {name: weight for name, weight in earlier.items() if "decoder" not in name})
     with pytest.raises(ValueError, match="holds another network"):
         train.Trainer(args, torch.device("cpu"), 1)
 

@@ -22,11 +22,6 @@ needs_package()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("weights") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def model(folder: Path) -> NNInteractive:
     found = snb.load_model(folder)
     assert isinstance(found, NNInteractive)

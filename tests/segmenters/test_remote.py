@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nninteractive_story import AWAY, PROMPTS, image, tell
 from nninteractive_weights import LICENCE, WEIGHTS, write
-from official_server import OfficialServer, needs_package
+from official_server import KEY, OfficialServer, needs_package
 
 import sammed3d_nb as snb
 from sammed3d_nb import Session, Volume
@@ -20,13 +20,6 @@ from sammed3d_nb.models.remote import RemoteModel
 from sammed3d_nb.session.replay import replay
 
 needs_package()
-
-KEY = "a-key-that-nobody-may-see"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 @pytest.fixture(scope="module")

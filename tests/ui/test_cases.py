@@ -228,6 +228,10 @@ def test_a_click_while_the_first_image_is_on_its_way_is_answered(model, held) ->
     app.wait()
     assert app.status.message.startswith("B: ")
     assert "not taken" not in app.status._text.value
+    app.page._message(app.page, {"type": "press", "page": 7, "blank": False}, [])
+    assert "not taken" not in app.status._text.value
+    app.page._message(app.page, {"type": "press", "page": 7, "blank": True}, [])  # the page has not drawn it yet
+    assert "that click was not taken" in app.status._text.value
     app.close()
 
 
