@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sammed3d_nb import __version__
-from sammed3d_nb.commands import agree, export, launch, replay, segment, serve
+from sammed3d_nb.commands import agree, export, launch, measure, replay, segment, serve
 from sammed3d_nb.commands.arguments import SAMPLES, add_anonymous, add_model, add_source, number, port
 from sammed3d_nb.commands.spread import add_spread, each_of
 from sammed3d_nb.errors import UserError
@@ -112,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
     replay.add_to(commands)
     export.add_to(commands)
     agree.add_to(commands)
+    measure.add_to(commands)
     serve.add_to(commands)
 
     evaluate = commands.add_parser("evaluate", help="simulate clicks on labelled cases", description=_evaluate.__doc__)

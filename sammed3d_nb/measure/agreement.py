@@ -15,7 +15,7 @@ from sammed3d_nb import atomic
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.region import LocalMask, Region, dice
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.measure.evaluate import surface_dice
+from sammed3d_nb.measure.distances import surface_dice
 from sammed3d_nb.measure.tables import write_rows
 from sammed3d_nb.session import record
 from sammed3d_nb.session.statistics import Measured, measured

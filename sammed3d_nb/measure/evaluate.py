@@ -13,13 +13,13 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import ndimage
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.region import dice
 from sammed3d_nb.measure.baseline import RegionGrowing
+from sammed3d_nb.measure.distances import surface_dice
 from sammed3d_nb.measure.labelled import LabelledCase, cases_in
-from sammed3d_nb.measure.simulation import Mask, anywhere_inside, first_prompt, grown_box, next_click
+from sammed3d_nb.measure.simulation import anywhere_inside, first_prompt, next_click
 from sammed3d_nb.measure.tables import (
     Measurement,
     anywhere_lines,
@@ -34,7 +34,6 @@ from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.session import Session
 
-TOLERANCE_MM = 2.0
 SMALLEST_ML = 1.0
 GROUPS = {  # what a structure's name says of its kind; the first that fits
     "bone": r"vertebra|rib|costa|hip_|femur|sacrum|sternum|scapula|humerus|clavicula|skull|bone|spine",
@@ -71,26 +70,6 @@ class Clicker(Protocol):
 
     def add(self, prompt: Prompt, /) -> Any:
         """Answer a prompt; the result has ``mask`` (z, y, x) and ``distance_mm``."""
-
-
-def surface_dice(a: Mask, b: Mask, spacing: Sequence[float], tolerance: float = TOLERANCE_MM) -> float:
-    """Share of the border voxels of both masks that lie within `tolerance` of the other mask's border.
-
-    Args:
-        a: (z, y, x).
-        b: The same shape.
-        spacing: Edges of a voxel in mm, in array order z, y, x.
-        tolerance: mm.
-    """
-    if not a.any() or not b.any():
-        return 1.0 if not a.any() and not b.any() else 0.0
-    box = grown_box(a | b, 1)
-    a, b = np.pad(a[box], 1), np.pad(b[box], 1)
-    border_a, border_b = (mask & ~ndimage.binary_erosion(mask) for mask in (a, b))
-    near_b = ndimage.distance_transform_edt(~border_b, sampling=spacing) <= tolerance
-    near_a = ndimage.distance_transform_edt(~border_a, sampling=spacing) <= tolerance
-    close = int((border_a & near_b).sum()) + int((border_b & near_a).sum())
-    return close / (int(border_a.sum()) + int(border_b.sum()))
 
 
 def group_of(name: str) -> str:

@@ -15,6 +15,7 @@ from sammed3d_nb.network.spec import ModelSpec
 from sammed3d_nb.segmenters import zoom
 from sammed3d_nb.segmenters.asking import MOST_CUBES, Asking, CubeModel, Logits, StoppedError
 from sammed3d_nb.segmenters.cube import Cube
+from sammed3d_nb.segmenters.doubt import Doubt, doubt_of
 from sammed3d_nb.segmenters.drawn import drawn_maps
 from sammed3d_nb.segmenters.embeddings import EmbeddingCache
 from sammed3d_nb.segmenters.pieces import Chosen, Piece, Pieces, assemble, corrected, prompt_for
@@ -42,6 +43,8 @@ class CubeSegmenter:
         model: The network on its device.
     """
 
+    tells_doubt = True
+
     def __init__(self, volume: Volume, model: CubeModel) -> None:
         self.volume = volume
         self.model = model
@@ -63,6 +66,10 @@ class CubeSegmenter:
             asking.stop = stop
             with suppress(StoppedError):
                 self._answer(asking, hints, situation)
+
+    def doubt(self, memory: Pieces | None) -> Doubt | None:
+        """The doubt in the logits of the last answer."""
+        return None if memory is None else doubt_of(memory, self.volume)
 
     def answer(self, situation: Situation) -> Answer:
         """Answer the last of an object's prompts; see `Segmenter`."""

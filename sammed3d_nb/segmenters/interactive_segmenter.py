@@ -50,6 +50,8 @@ class InteractiveSegmenter:
         abilities: What the model takes.
     """
 
+    tells_doubt = False
+
     def __init__(self, conversation: Conversation, abilities: Abilities) -> None:
         self.volume = conversation.volume
         self._conversation = conversation
@@ -77,6 +79,10 @@ class InteractiveSegmenter:
         seconds = {"other": time.perf_counter() - started}
         memory = Remembered(sayings, mask, inside, outside)
         return Answer(mask, self._anchor(prompt), self._chain, (), None, seconds, reused, (*notes, *told), memory)
+
+    def doubt(self, memory: Remembered | None) -> None:
+        """None: the engine gives masks, and says nothing of how sure it is."""
+        del memory
 
     def prepare(self, situation: Situation, stop: Callable[[], bool] = lambda: False) -> None:
         """Give the image to the engine, if it does not have it yet."""

@@ -75,11 +75,7 @@ class Pieces:
 
 
 def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One mask from the answers of all cubes, on the volume's own grid.
-
-    Where cubes overlap their logits are blended: a later one fades in from those of its faces beyond which the volume
-    goes on. A grown one does so over half the overlap; a clicked one within `MARGIN`, so that it alone answers clicks
-    which only it was told of.
+    """One mask from the answers of all cubes, on the volume's own grid; see `blended`.
 
     Args:
         pieces: The answers.
@@ -90,18 +86,31 @@ def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDAr
     Returns:
         uint8 (z, y, x) of the region's shape, 1 inside.
     """
-    mask = base.copy()
-    reached = [(piece, piece.cube.region(volume).intersection(region)) for piece in pieces]
-    reached = [(piece, part) for piece, part in reached if 0 not in part.size]
-    if len(reached) == 1:
+    reached = _reached(pieces, volume, region)
+    if len(reached) == 1:  # no second array of floats for what is no blend
+        mask = base.copy()
         piece, part = reached[0]
         mask[part.within(region).slices] = piece.cube.logits_home(piece.logits, volume, part) > TIE
         return mask
-    blended = np.full(region.shape, np.nan, dtype=np.float32)
+    logits = blended(pieces, volume, region)
+    return np.where(np.isnan(logits), base, logits > TIE).astype(np.uint8)
+
+
+def blended(pieces: Sequence[Piece], volume: Volume, region: Region) -> NDArray[np.float32]:
+    """The logits of all cubes on the volume's own grid.
+
+    Where cubes overlap they are blended: a later one fades in from those of its faces beyond which the volume goes on.
+    A grown one does so over half the overlap; a clicked one within `MARGIN`, so that it alone answers clicks which only
+    it was told of.
+
+    Returns:
+        float32 (z, y, x) of the region's shape, NaN where no cube reaches.
+    """
+    whole = np.full(region.shape, np.nan, dtype=np.float32)
     parts: list[Region] = []
-    for piece, part in reached:
+    for piece, part in _reached(pieces, volume, region):
         home = piece.cube.logits_home(piece.logits, volume, part)
-        before = blended[part.within(region).slices].copy()
+        before = whole[part.within(region).slices].copy()
         ramp = _ramp(piece, volume) if parts else None
         for earlier in parts:
             shared = part.intersection(earlier)
@@ -112,9 +121,15 @@ def assemble(pieces: Sequence[Piece], volume: Volume, region: Region, base: NDAr
             known = ~np.isnan(before[here])
             home[here] = np.where(known, before[here] + share * (home[here] - before[here]), home[here])
             before[here] = np.nan  # blended now; another earlier cube that overlaps here too must not fade it again
-        blended[part.within(region).slices] = home
+        whole[part.within(region).slices] = home
         parts.append(part)
-    return np.where(np.isnan(blended), mask, blended > TIE).astype(np.uint8)
+    return whole
+
+
+def _reached(pieces: Sequence[Piece], volume: Volume, region: Region) -> list[tuple[Piece, Region]]:
+    """The pieces that reach into a box, each with its part of it."""
+    parts = [(piece, piece.cube.region(volume).intersection(region)) for piece in pieces]
+    return [(piece, part) for piece, part in parts if 0 not in part.size]
 
 
 def prompt_for(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sammed3d_nb.imaging.region import Index, LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.cube import Cube
+from sammed3d_nb.segmenters.doubt import Doubt
 from sammed3d_nb.segmenters.prompts import Prompt
 from sammed3d_nb.spaces import TransformChain
 
@@ -85,6 +86,10 @@ class Answer:
 class Segmenter(Protocol):
     """Answers prompts on one volume; safe from any thread, one `answer` at a time."""
 
+    @property
+    def tells_doubt(self) -> bool:
+        """Whether it knows how sure it is of each voxel."""
+
     def answer(self, situation: Situation) -> Answer:
         """Answer the last prompt of a situation.
 
@@ -94,6 +99,9 @@ class Segmenter(Protocol):
 
     def prepare(self, situation: Situation, stop: Callable[[], bool] = lambda: False) -> None:
         """Compute ahead what `answer` would need; asked between its steps, `stop` says whether to leave it there."""
+
+    def doubt(self, memory: Any) -> Doubt | None:
+        """How unsure it was of its last answer, by its memory of it; None for engines that give masks alone."""
 
     def chain(self, ijk: ArrayLike, situation: Situation) -> TransformChain:
         """The transforms that the next prompt at a voxel (i, j, k), may be fractional, would travel through."""

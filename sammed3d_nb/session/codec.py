@@ -12,7 +12,7 @@ from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble, StartMask
 from sammed3d_nb.segmenters.segmenter import Options
-from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation
+from sammed3d_nb.session.edits import WITH_ANOTHER, Combine, Edit, Operation, Paint, check_operation
 from sammed3d_nb.session.objects import LONGEST_NAME, Said, SegmentedObject, Told, checked_colour
 from sammed3d_nb.session.steps import MASKS, ObjectChange, State, Step
 from sammed3d_nb.spaces import Trace
@@ -82,6 +82,8 @@ def _of_action(action: Prompt | Edit) -> Fields:
         return {"kind": "paint", "where": pack(action.where), "add": action.add}
     if isinstance(action, Operation):
         return {"kind": "operation", "name": action.name, "options": dict(action.options)}
+    if isinstance(action, Combine):
+        return {"kind": "combine", "how": action.how, "other": action.other, "mask": pack(action.mask)}
     raise TypeError(f"{type(action).__name__} cannot be recorded")
 
 
@@ -94,6 +96,11 @@ def _to_action(fields: Any, volume: Volume) -> Prompt | Edit:
         operation = Operation(need(fields, "name", str), need(fields, "options", dict))
         check_operation(operation)
         return operation
+    if kind == "combine":
+        how = need(fields, "how", str)
+        if how not in (*WITH_ANOTHER, "copy"):
+            raise ValueError(f"masks cannot be combined by {how!r:.40}")
+        return Combine(how, need(fields, "other", str)[:LONGEST_NAME], unpack(fields["mask"], volume.size))
     positive = need(fields, "positive", bool)
     if kind == "point":
         prompt = Point(_index(need(fields, "ijk", list)), positive)
@@ -167,7 +174,8 @@ def _to_said(fields: Any, before: Said | None, volume: Volume) -> Said:
     action = _to_action(need(fields, "action", dict), volume)
     told = None if fields["told"] is None else _to_told(fields["told"])
     spared = nothing if fields["spared"] is None else unpack(fields["spared"], volume.size)
-    for mask in (spared, *([action.where] if isinstance(action, Paint) else [])):
+    held = [action.where] if isinstance(action, Paint) else [action.mask] if isinstance(action, Combine) else []
+    for mask in (spared, *held):
         mask.unpack(volume.size)  # what does not unpack is found now
     if isinstance(action, Prompt) != (told is not None):
         raise ValueError("an answer without a prompt, or a prompt without an answer")

@@ -14,9 +14,10 @@ from sammed3d_nb.errors import PromptError
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.segmenters.doubt import Doubt
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Answer, Engine, Options, Situation, licence_of
-from sammed3d_nb.session.edits import Edit, Paint, operate
+from sammed3d_nb.session.edits import Combine, Edit, Paint, combine, operate
 from sammed3d_nb.session.objects import Said, SegmentedObject, Told
 from sammed3d_nb.spaces import Trace, Transform
 
@@ -89,6 +90,21 @@ class Maker:
             self._memories.put(said, after.memory)
         return replace(item, local=after.local, fixed=after.fixed, edited=after.edited, said=said)
 
+    def tried(self, item: SegmentedObject, edit: Edit, others: Sequence[SegmentedObject]) -> LocalMask:
+        """The mask that an object would have after an edit; as `say`, but nothing comes of it."""
+        form = Form(item.local, item.fixed, item.edited, item.prompts)
+        return self._after(form, edit, Options(), _without([other.local for other in others]))[0].local
+
+    def doubt(self, item: SegmentedObject) -> Doubt | None:
+        """How unsure the model is of an object's mask, computed again where its logits were let go.
+
+        None where there is nothing to tell: no answer of this model's, or an engine that gives masks alone.
+        """
+        last = item.answered
+        if last is None or not isinstance(last.action, Prompt):
+            return None
+        return self.segmenter.doubt(self._memory(item, last.action))
+
     def remake(
         self,
         item: SegmentedObject,
@@ -151,7 +167,10 @@ class Maker:
             after = replace(form, local=local, fixed=form.fixed | allowed, edited=form.edited.without(allowed))
             return after, where.without(allowed), None
         clicks = [prompt.ijk for prompt in form.prompts if isinstance(prompt, Point) and prompt.positive]
-        wanted = operate(action, form.local, self.volume, clicks)
+        if isinstance(action, Combine):
+            wanted = combine(action, form.local, self.volume)
+        else:
+            wanted = operate(action, form.local, self.volume, clicks)
         local = _own_and_free(wanted, form.local, free)
         changed = local ^ form.local
         after = replace(form, local=local, fixed=form.fixed.without(changed), edited=form.edited | changed)

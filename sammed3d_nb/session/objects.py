@@ -1,7 +1,7 @@
 """What a session holds: named objects, and what has been said about each."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -220,6 +220,15 @@ def free_name(objects: Sequence[SegmentedObject], name: str | None) -> str:
     if name in taken:
         raise UserError(f"There is an object “{name}” already; select it or choose another name.")
     return name
+
+
+def numbered(name: str) -> Iterable[str]:
+    """A name, then with 2, 3, … behind it."""
+    yield name
+    number = 2
+    while True:
+        yield f"{name} {number}"
+        number += 1
 
 
 def free_colour(objects: Sequence[SegmentedObject]) -> str:

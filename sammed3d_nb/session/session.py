@@ -12,24 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from sammed3d_nb.errors import ClickError, PromptError
 from sammed3d_nb.imaging.label_maps import read_label_map
-from sammed3d_nb.imaging.packed import PackedMask
-from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.imaging.writers import refuse_name
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
 from sammed3d_nb.session.autosave import Autosave, keep_other, signature
-from sammed3d_nb.session.edits import Edit, Operation, Paint, check_operation, voxels_of, within_range
 from sammed3d_nb.session.export import label_map, refuse_identifying, write_export
+from sammed3d_nb.session.handwork import Handwork
 from sammed3d_nb.session.making import Maker
-from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour
-from sammed3d_nb.session.statistics import Measured, measured
-from sammed3d_nb.session.table import ObjectTable
+from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour, numbered
+from sammed3d_nb.session.statistics import Known, Measured, csv_text, measured, write_table
 from sammed3d_nb.spaces import Trace, Transform
 
 
-class Session(ObjectTable):
+class Session(Handwork):
     """Interactive segmentation of one volume with one model.
 
     Args:
@@ -73,6 +70,7 @@ class Session(ObjectTable):
         self._maker = Maker(volume, model)
         self.on_close: Callable[[], None] = lambda: None
         """Called once when the session is closed."""
+        self._figures: Known = weakref.WeakKeyDictionary()
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
         if autosave is not None:
@@ -201,55 +199,6 @@ class Session(ObjectTable):
 
     # -- edits -------------------------------------------------------------------------------------------------
 
-    def paint(
-        self,
-        voxels: "ArrayLike | LocalMask",
-        add: bool = True,
-        *,
-        lower: float | None = None,
-        upper: float | None = None,
-    ) -> LocalMask:
-        """Set voxels of the current object by hand; later prompts leave them as they are.
-
-        Args:
-            voxels: (N, 3) voxels (i, j, k), or a mask (z, y, x) over the whole volume, or a `LocalMask`.
-            add: True: they belong to the object; False: they do not.
-            lower: Only voxels of at least this intensity.
-            upper: Only voxels of at most this intensity.
-
-        Returns:
-            What was left to other objects.
-
-        Raises:
-            PromptError: The voxels are none or lie outside the volume, or the object is locked.
-        """
-        with self._lock:
-            where = within_range(voxels_of(voxels, self.volume), self.volume, lower, upper)
-            if not where.count:
-                raise PromptError("There is no voxel to paint: none was given, or none lies in the intensity range.")
-            return self._edit(Paint(PackedMask.of(where), add))
-
-    def apply(self, operation: str, **options: Any) -> LocalMask:
-        """Change the current object's mask as a whole.
-
-        Args:
-            operation: "largest component", "keep clicked" (the parts with a positive click), "fill holes", "smooth",
-                "grow", "shrink", "threshold" or "interpolate slices".
-            options: By operation: ``axis`` ("i", "j" or "k": slice by slice across it; fill holes, interpolate
-                slices), ``sigma_mm`` (smooth), ``mm`` (grow, shrink), ``lower`` and ``upper`` (threshold, grow: image
-                intensities, e.g. HU).
-
-        Returns:
-            What was left to other objects.
-
-        Raises:
-            PromptError: The operation or an option is not known, there is no mask, or the object is locked.
-        """
-        edit = Operation(operation, options)
-        check_operation(edit)
-        with self._lock:
-            return self._edit(edit)
-
     def reset(self) -> None:
         """Forget the current object's prompts, edits and mask (which can be undone)."""
         with self._lock:
@@ -280,7 +229,7 @@ class Session(ObjectTable):
             for name, colour, mask in (one for one in found if one.mask.count):
                 listed = (*self.objects, *made)
                 taken = {item.name for item in listed}
-                free = next(n for n in _numbered(name.strip()[: LONGEST_NAME - 9] or "object") if n not in taken)
+                free = next(n for n in numbered(name.strip()[: LONGEST_NAME - 9] or "object") if n not in taken)
                 item = SegmentedObject.empty(self._new_key(), free, colour or free_colour(listed), self.volume.size)
                 others = [other for other in listed if not self._may_share(item, other)]
                 made.append(self._maker.say(item, StartMask(mask), self._options, others, remarks=remarks))
@@ -313,7 +262,17 @@ class Session(ObjectTable):
     def measure(self) -> list[Measured]:
         """Volume, intensities, extents, prompts and seconds of work of every object."""
         with self._lock:
-            return measured(self.objects, self.volume, self.steps)
+            return measured(self.objects, self.volume, self.steps, self._figures)
+
+    def export_table(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what `measure` tells as a .csv file, whole or not at all; see `statistics.COLUMNS`.
+
+        Raises:
+            UserError: It is there already, or cannot be written.
+        """
+        place = _place(path)
+        case, who = ("", "") if self.anonymous else (self.volume.name, self.annotator or "")
+        return write_table(csv_text(self.measure(), case, who), place, overwrite=overwrite)
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -469,14 +428,6 @@ class Session(ObjectTable):
                 state = "locked " if other.locked else ""
                 raise ClickError(f"Voxel {prompt.ijk} belongs to the {state}“{other.name}”; {way}, or click elsewhere.")
 
-    def _edit(self, edit: Edit) -> LocalMask:
-        item = self._unlocked(self.current)
-        after = self._maker.say(item, edit, self._options, self._others(item))
-        assert after.said is not None
-        spared = after.said.spared.unpack(self.volume.size)
-        self._replace(after, f"{edit} {after.said.number} of {item.name}")
-        return spared
-
 
 def _place(path: str | Path) -> Path:
     """An absolute path; ``~`` is the user's home."""
@@ -486,12 +437,3 @@ def _place(path: str | Path) -> Path:
 def _is_predicted(item: SegmentedObject) -> bool:
     """Whether a network has answered for an object."""
     return any(not isinstance(prompt, StartMask) for prompt in item.prompts)
-
-
-def _numbered(name: str) -> Iterable[str]:
-    """A name, then with 2, 3, … behind it."""
-    yield name
-    number = 2
-    while True:
-        yield f"{name} {number}"
-        number += 1

@@ -1,11 +1,16 @@
 """What can be said of the objects in numbers."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from sammed3d_nb.imaging.region import Index
+from sammed3d_nb.atomic import reason, write_bytes
+from sammed3d_nb.errors import UserError
+from sammed3d_nb.imaging.region import Index, LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.session.objects import SegmentedObject
 from sammed3d_nb.session.steps import Step
@@ -39,9 +44,28 @@ class Measured:
     edits: int
     seconds: float
 
+    @property
+    def minutes(self) -> float:
+        """Of work."""
+        return self.seconds / 60
 
-def measured(objects: Sequence[SegmentedObject], volume: Volume, steps: Sequence[Step]) -> list[Measured]:
-    """The numbers of every object; intensities in float64."""
+
+Known = MutableMapping[LocalMask, tuple[float, float]]
+"""Mean and standard deviation in masks that were looked at before."""
+
+
+def measured(
+    objects: Sequence[SegmentedObject], volume: Volume, steps: Sequence[Step], known: Known | None = None
+) -> list[Measured]:
+    """The numbers of every object; intensities in float64.
+
+    Args:
+        objects: The objects.
+        volume: The volume that they lie on.
+        steps: What was done, for seconds of work.
+        known: What was found out about masks is taken from here, and put here.
+    """
+    known = {} if known is None else known
     found = []
     for item in objects:
         prompts = len(item.prompts)
@@ -52,16 +76,68 @@ def measured(objects: Sequence[SegmentedObject], volume: Volume, steps: Sequence
             found.append(Measured(item.name, ml, None, None, None, None, None, prompts, edits, seconds))
             continue
         region = item.local.region
-        values = item.local.values > 0
-        inside = np.concatenate(
-            [volume.array[region.slices][k][plane].astype(np.float64) for k, plane in enumerate(values)]
-        )
+        mean, sd = known.get(item.local) or _mean_and_sd(item.local, volume)
+        known[item.local] = mean, sd
         i, j, k = np.multiply(region.size, volume.spacing)
         a, b, c = (stop - 1 for stop in region.stop)
         found.append(
             Measured(
-                item.name, ml, float(inside.mean()), float(inside.std()), region.start, (a, b, c),
+                item.name, ml, mean, sd, region.start, (a, b, c),
                 (float(i), float(j), float(k)), prompts, edits, seconds,
             )
         )  # fmt: skip
     return found
+
+
+def _mean_and_sd(mask: LocalMask, volume: Volume) -> tuple[float, float]:
+    """Of the intensities in a mask that is not empty."""
+    image = volume.array[mask.region.slices]
+    inside = np.concatenate([image[k][plane].astype(np.float64) for k, plane in enumerate(mask.values > 0)])
+    return float(inside.mean()), float(inside.std())
+
+
+COLUMNS = (
+    "case", "annotator", "object", "volume_ml", "mean", "sd", "first_i", "first_j", "first_k", "last_i", "last_j",
+    "last_k", "extent_i_mm", "extent_j_mm", "extent_k_mm", "prompts", "edits", "minutes",
+)  # fmt: skip
+"""Of `csv_text`."""
+
+
+def csv_text(found: Sequence[Measured], case: str = "", annotator: str = "", *, head: bool = True) -> str:
+    """Objects in numbers as comma-separated values, a row for each; empty where there is no voxel to measure.
+
+    Args:
+        found: The objects.
+        case: Name of the volume.
+        annotator: Who worked on it.
+        head: Whether the first row is `COLUMNS`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if head:
+        writer.writerow(COLUMNS)
+    for one in found:
+        box = [*(one.first or ("",) * 3), *(one.last or ("",) * 3), *(one.extent_mm or ("",) * 3)]
+        mean, sd = ("" if number is None else number for number in (one.mean, one.sd))
+        texts = [_harmless(text) for text in (case, annotator, one.name)]
+        writer.writerow([*texts, one.volume_ml, mean, sd, *box, one.prompts, one.edits, round(one.minutes, 3)])
+    return text.getvalue()
+
+
+def write_table(text: str, path: Path, *, overwrite: bool = False) -> Path:
+    """Write such a text to a file, whole or not at all.
+
+    Raises:
+        UserError: It is there already, or cannot be written.
+    """
+    try:
+        return write_bytes(path, text.encode(), overwrite=overwrite)
+    except FileExistsError as error:
+        raise UserError(f"{path} is there already; choose another name or allow overwriting.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({reason(error)}); choose another place.") from error
+
+
+def _harmless(text: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

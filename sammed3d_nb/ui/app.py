@@ -20,7 +20,10 @@ from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.catching_up import catch_up
 from sammed3d_nb.ui.chain_panel import ChainPanel
 from sammed3d_nb.ui.closing import close_tree
+from sammed3d_nb.ui.compare_panel import ComparePanel
 from sammed3d_nb.ui.display_panel import DisplayPanel
+from sammed3d_nb.ui.doubt_panel import DoubtPanel
+from sammed3d_nb.ui.edit_panel import EditPanel
 from sammed3d_nb.ui.files import Files
 from sammed3d_nb.ui.frame import Frame
 from sammed3d_nb.ui.growth import Growth
@@ -41,6 +44,8 @@ from sammed3d_nb.ui.prompt_list import PromptList
 from sammed3d_nb.ui.prompts import Prompts
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.survey import Survey
+from sammed3d_nb.ui.table_panel import TablePanel
+from sammed3d_nb.ui.tabs import Tabs
 from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.tool_row import ToolRow
 from sammed3d_nb.ui.under_cursor import UnderCursor
@@ -121,7 +126,13 @@ class App:
         self.under_cursor = UnderCursor(stage, self.views, self.chain)
         self.preview = Preview(stage, self.views)
         self.jump = Jump(stage, self.views, self.page)
-        self.help = Help(stage, self.jump.close, *(one.close for one in of_worklist if isinstance(one, CaseList)))
+        self.edits = EditPanel(stage, self.views, self.row)
+        self.doubt = DoubtPanel(stage, self.views)
+        self.table = TablePanel(stage, self.page)
+        self.compare = ComparePanel(stage, self.views)
+        self.tabs = Tabs(stage, (self.edits, self.doubt, self.table, self.compare))
+        closing = [one.close for one in of_worklist if isinstance(one, CaseList)]
+        self.help = Help(stage, *closing, self.jump.close, self.tabs.close)
         self.place = Place(stage, self.page, self.views, self.display, self.cases)
         tools = (  # in the order of their buttons and panels; a new tool is a line here, and its file
             Navigation(self.views),
@@ -129,6 +140,8 @@ class App:
             self.models,
             *of_worklist,
             self.objects,
+            *self.tabs.tabs,
+            self.tabs,
             self.prompt_list,
             self.display,
             self.row,

@@ -2,6 +2,8 @@
 
 from concurrent.futures import Future
 
+import ipywidgets as widgets
+
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.stage import Stage
@@ -20,20 +22,26 @@ class Brush(Tool):
 
     def __init__(self, stage: Stage, row: ToolRow) -> None:
         self._stage, self._row = stage, row
+        self.unsure = widgets.ToggleButton(
+            description="Unsure", tooltip="Only where the network is unsure", layout=widgets.Layout(width="auto")
+        )
+        self.unsure.add_class("snb-brush-unsure")
         tip = "Paint by hand; the right button erases"
-        row.add(Armed("brush", BRUSH, turns=True), "Brush", tip, self._painted)
+        row.add(Armed("brush", BRUSH, turns=True), "Brush", tip, self._painted, beside=[self.unsure])
         tip = "Erase by hand; the right button paints"
-        row.add(Armed("eraser", BRUSH, says="no", turns=True), "Eraser", tip, self._painted)
+        row.add(Armed("eraser", BRUSH, says="no", turns=True), "Eraser", tip, self._painted, beside=[self.unsure])
 
     def _painted(self, stroke: Stroke) -> "Future[LocalMask]":
         lower, upper = self._row.bounds
         session = self._stage.ready()
+        only_unsure = self.unsure.value
         seen: list[str] = []
 
         def job(session: Session) -> LocalMask:
             seen.extend(self._row.show_current(session))
             where = stroke.under_brush(session.volume)
-            return session.paint(where, stroke.positive, lower=lower, upper=upper)
+            within = session.unsure() if only_unsure else None
+            return session.paint(where, stroke.positive, lower=lower, upper=upper, within=within)
 
         def notes(spared: LocalMask) -> tuple[str, ...]:
             ml = spared.volume_ml(session.volume.spacing)

@@ -86,13 +86,13 @@ class CaseList(Tool):
             UserError: There is none.
         """
         if not self.order:
-            raise UserError("The list shows no case: clear its search (K).")
+            raise UserError("The list shows no case: clear its search (Shift+L).")
         if self._cases.shown not in self.order:
             return self.order[0 if by > 0 else -1]
         place = self.order.index(self._cases.shown) + by
         if not 0 <= place < len(self.order):
             which = "last" if by > 0 else "first"
-            raise UserError(f"This is the {which} case of the list as it is shown; press K to see it.")
+            raise UserError(f"This is the {which} case of the list as it is shown; press Shift+L to see it.")
         return self.order[place]
 
     def show(self, session: Session) -> None:

@@ -27,7 +27,7 @@ function render({ model, el }) {
     name, state,
     button("‹", "previous", "Previous case (Shift+P)", "snb-previous-case"),
     button("›", "next", "Next case (Shift+N)", "snb-next-case"),
-    button("List", "list", "All cases (K)", "snb-open-list"),
+    button("List", "list", "All cases (Shift+L)", "snb-open-list"),
   );
   const progress = made("div", "snb-progress");
   const bar = made("div", "snb-progress-bar");

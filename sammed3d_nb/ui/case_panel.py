@@ -249,7 +249,7 @@ class CasePanel(Tool):
 
     def _number(self) -> int:
         if self._cases.shown is None:
-            raise UserError("No case is open yet; choose one from the list (K).")
+            raise UserError("No case is open yet; choose one from the list (Shift+L).")
         return self._cases.shown
 
     def _told(self, job: Any) -> None:

@@ -25,7 +25,9 @@ class Help(Tool):
         self.bar_end = (button("?", "toggle_help", "Keyboard and mouse (?)", stage.guarded(stage.act)),)
 
         def close() -> None:
-            self._show(False)
+            if self.panel.layout.display != "none":
+                self._show(False)  # what lies under it stays for the next Esc
+                return
             for close_other in close_others:
                 close_other()
 

@@ -117,7 +117,7 @@ class Picture:
             display = self.display
             grey = display.window.to_grey(plane.slice_of(self._array, self.view.index))
             seen = [(self._slice_of(shown.mask), shown) for shown in objects] if display.masks else []
-            picture = compose(grey, [(mask, shown.colour) for mask, shown in seen], display.opacity)
+            picture = compose(grey, [(mask, shown.colour) for mask, shown in seen if shown.fill], display.opacity)
             self._image.set_data(picture)
             self._image.set_interpolation("bilinear" if display.smooth else "nearest")
             self._draw_outlines(seen if display.contours else [])
@@ -154,6 +154,8 @@ class Picture:
         colours: list[tuple[float, float, float]] = []
         widths: list[float] = []
         for mask, shown in seen:
+            if not shown.outline:
+                continue
             for line in outlines(mask):
                 lines.append(line)
                 red, green, blue = (channel / 255 for channel in shown.colour)

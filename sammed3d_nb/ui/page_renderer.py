@@ -187,6 +187,8 @@ class PageRenderer(Renderer):
                     "box": [list(known.mask.region.start), list(known.mask.region.stop)],
                     "colour": list(shown.colour),
                     "current": shown.current,
+                    "fill": shown.fill,
+                    "outline": shown.outline,
                 }
                 for shown in scene.objects
                 if (known := self._objects[shown.name])

@@ -15,12 +15,23 @@ BACKGROUND = "#0b0d10"
 
 @dataclass(frozen=True)
 class Shown:
-    """One object as a view needs it; `name` tells a mask that has changed from another object's."""
+    """One mask as a view needs it: an object's, or one that a tool shows besides.
+
+    Attributes:
+        mask: Its voxels.
+        colour: Of fill and outline.
+        current: Whether prompts go to it.
+        name: Tells a mask that has changed from another one.
+        fill: Whether it is filled.
+        outline: Whether it is outlined.
+    """
 
     mask: LocalMask
     colour: RGB
     current: bool = False
     name: str = ""
+    fill: bool = True
+    outline: bool = True
 
 
 @dataclass

@@ -81,7 +81,7 @@ def wait_for_row(screen: Screen, number: int, wanted: str) -> None:
 
 def open_from_list(screen: Screen, name: str) -> None:
     """Open a case by its name, with keys alone."""
-    screen.page.keyboard.press("k")
+    screen.page.keyboard.press("Shift+L")
     screen.page.wait_for_selector(".snb-cases-search:focus")
     screen.page.keyboard.type(name)
     screen.page.keyboard.press("Enter")
@@ -123,7 +123,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
 
     berta = person("berta")
     berta.wait_for_status("patient1: .* Click on an organ")  # the first that nobody has
-    berta.page.keyboard.press("k")
+    berta.page.keyboard.press("Shift+L")
     wait_for_row(berta, 0, "open: anna for")
     assert "in progress" in row(berta, 0)
     berta.page.wait_for_function("document.querySelector('#snb-case-0 img')?.naturalWidth > 40")
@@ -145,7 +145,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
     berta.wait_for_status("patient0: done. 0 of 3 cases are done")
     berta.page.keyboard.press("Shift+N")
     berta.wait_for_status("last case of the list as it is shown")  # for she has searched
-    berta.page.keyboard.press("k")
+    berta.page.keyboard.press("Shift+L")
     berta.page.fill(".snb-cases-search", "")
     berta.page.keyboard.press("Escape")
     berta.page.wait_for_selector(".snb-cases-over", state="hidden")
@@ -193,7 +193,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
     carla.wait_for_status("patient0: accepted")
     state(carla, "done")
     carla.page.wait_for_selector(".snb-case-panel .snb-progress-text:has-text('1 of 3 done')")
-    anna.page.keyboard.press("k")
+    anna.page.keyboard.press("Shift+L")
     anna.page.fill(".snb-cases-search", "")
     wait_for_row(anna, 0, "done")
     picture(anna, "done")
@@ -203,7 +203,7 @@ def test_two_annotators_and_a_reviewer_finish_a_case(folder: Path, person) -> No
 def test_keys_go_from_case_to_case_as_the_list_shows_them(folder: Path, person) -> None:
     dora = person("dora")
     dora.wait_for_status("Click on an organ|resumed")
-    dora.page.keyboard.press("k")
+    dora.page.keyboard.press("Shift+L")
     dora.page.wait_for_selector("#snb-case-2")
     dora.page.click(".snb-cases-heading .snb-c-name")
     dora.page.click(".snb-cases-heading .snb-c-name")  # the last name first
@@ -220,7 +220,7 @@ def test_keys_go_from_case_to_case_as_the_list_shows_them(folder: Path, person) 
     dora.wait_for_status("first case of the list as it is shown")
     dora.page.fill(".snb-notes", "artefacts near the hip")
     dora.page.keyboard.press("Escape")
-    dora.page.keyboard.press("k")
+    dora.page.keyboard.press("Shift+L")
     wait_for_row(dora, 2, "artefacts near the hip")
     deadline = time.monotonic() + 20
     while not (found := list((folder / "output").rglob("*.dora.work.json"))) and time.monotonic() < deadline:

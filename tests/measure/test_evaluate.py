@@ -15,7 +15,8 @@ from sammed3d_nb.errors import ClickError, UserError
 from sammed3d_nb.imaging.region import dice
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.measure.baseline import RegionGrowing
-from sammed3d_nb.measure.evaluate import User, group_of, run, simulate, surface_dice
+from sammed3d_nb.measure.distances import surface_dice
+from sammed3d_nb.measure.evaluate import User, group_of, run, simulate
 from sammed3d_nb.measure.labelled import LabelledCase, cases_in
 from sammed3d_nb.measure.simulation import FIRST_PROMPTS, anywhere_inside, deepest, first_prompt, next_click
 from sammed3d_nb.measure.tables import Measurement, area_under_curve, later_clicks, summarise

@@ -51,6 +51,10 @@ STEPS = st.one_of(
     st.tuples(st.just("add"), prompts()),
     st.tuples(st.just("paint"), st.lists(VOXEL, min_size=1, max_size=20), SIGN),
     st.tuples(st.just("apply"), st.sampled_from(sorted(OPERATIONS))),
+    st.tuples(st.just("fill"), VOXEL),
+    st.tuples(st.just("cut"), VOXEL, VOXEL, st.sampled_from("ijk")),
+    st.tuples(st.just("combine"), st.sampled_from(["merge", "subtract", "intersect"]), NAMES),
+    st.tuples(st.just("copy"), NAMES),
     st.tuples(st.just("new_object"), NAMES),
     st.tuples(st.just("select"), NAMES),
     st.tuples(st.just("lock"), NAMES, SIGN),
@@ -64,6 +68,13 @@ STEPS = st.one_of(
 )
 
 
+_WITH_OPTIONS = {
+    "fill": lambda at: {"operation": "fill", "at": at, "mm": 5},
+    "cut": lambda first, last, axis: {"operation": "cut", "first": first, "last": last, "axis": axis},
+    "combine": lambda how, other: {"operation": how, "other": other},
+}
+
+
 def take(session: Session, step: Any) -> bool:
     """Take a step; whether it was possible. What is refused must change nothing."""
     name, *arguments = step
@@ -71,7 +82,10 @@ def take(session: Session, step: Any) -> bool:
         return False
     before = state(session)
     try:
-        getattr(session, name)(*arguments)
+        if name in _WITH_OPTIONS:
+            session.apply(**_WITH_OPTIONS[name](*arguments))
+        else:
+            getattr(session, name)(*arguments)
     except UserError:
         assert state(session) == before
         return False

@@ -118,7 +118,7 @@ export class Picture {
   // The slice through the window with its fills, as `compose.compose` does it.
   compose(scene) {
     const { display, window } = scene;
-    const masks = display.masks ? this.masks : [];
+    const masks = display.masks ? this.masks.filter(([object]) => object.fill) : [];
     const key = [window, display.masks, display.opacity, this.entry, ...masks.flatMap(([o, mask]) => [o.colour, mask])];
     if (this.composed !== null && key.length === this.composed.length && key.every((v, n) => v === this.composed[n])) {
       return;
@@ -184,6 +184,7 @@ export class Picture {
     const [x, y] = toView(this.plane, this.region, this.size, 0, 0);
     const place = new DOMMatrix([across, 0, 0, down, x, y]);
     for (const [object, mask] of this.masks) {
+      if (!object.outline) continue;
       mask.path ??= outlinePath(mask.bits, mask.box);
       const path = new Path2D();
       path.addPath(mask.path, place); // moved before it is drawn: lines are equally wide at any zoom
