@@ -141,8 +141,10 @@ class Desk:
 
     def close(self) -> None:
         """Let go of everything; the record stays."""
-        self._sitting.close()
-        self.image = None
+        try:
+            self._sitting.close()
+        finally:
+            self.image = None
 
     def set_zoom(self, on: bool) -> None:
         """Whether a mask may grow beyond the cube that was asked."""
