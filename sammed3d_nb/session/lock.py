@@ -124,9 +124,9 @@ def read(path: Path) -> Holder | None:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(handle, "rb") as file:
             fields = json.loads(file.read(_LARGEST))
-        space = fields["space"] if "space" in fields else None
+        host, space = str(fields["host"])[:100], fields.get("space")
         holder = Holder(
-            str(fields["host"])[:100], str(fields["user"])[:100], int(fields["pid"]), float(fields["started"]),
+            host, str(fields["user"])[:100], int(fields["pid"]), float(fields["started"]),
             str(fields["token"]), None if space is None else int(space),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):

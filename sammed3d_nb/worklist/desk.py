@@ -219,7 +219,7 @@ class Desk(Catalogue):
         first = labels.labels[0] if labels else None
         begun = session.can_undo or session.can_redo or len(session.objects) > 1 or session.current.said is not None
         if first is not None and not begun and session.current.name == "object 1":
-            session.begin_with(first.name, first.colour)
+            session.begin_with(first.name, first.colour, first.code)
         if session.autosave is not None and session.autosave.exists() and work.state == NEW and session.can_undo:
             self._say(opened, IN_PROGRESS, session)  # work of the days before, or begun from another's
         return session, opened
