@@ -261,8 +261,14 @@ def test_a_code_of_snomed_ct_comes_before_the_name(tmp_path):
     record = tmp_path / "case.sammed3d.json"
     session = Session(volume, model_of(BallNetwork()), overlap=True)
     session.begin_with("hígado", "#e69f00", "10200004")  # DICOM knows it as liver
-    told = [("left kidney", "64033007"), ("Niere", "64033007"), ("Kidney L 2", "18639004"), ("área 51", "9991001"), ("spleen", ""),
-            ("gone", "10200004")]  # fmt: skip
+    told = [
+        ("left kidney", "64033007"),
+        ("Niere", "64033007"),
+        ("Kidney L 2", "18639004"),
+        ("área 51", "9991001"),
+        ("spleen", ""),
+        ("gone", "10200004"),
+    ]
     for name, code in told:
         session.new_object(name, code=code)
     for item in session.objects:
