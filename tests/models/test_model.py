@@ -17,8 +17,6 @@ from sammed3d_nb.models.devices import missing, pick_device
 from sammed3d_nb.models.model import Model
 from sammed3d_nb.network.sam_med3d import SamMed3D
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
