@@ -1,5 +1,7 @@
 """The tool row through the app: what each tool's stroke becomes, by the page and by the kernel's own views."""
 
+import json
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -47,13 +49,27 @@ def test_a_box_is_said_with_the_slice_and_the_way_that_it_was_drawn_on(page_app)
     tab = Tab(page_app)
     page_app.act("tool_box")
     page_app.views.move_to((1, 2, 3))  # the page showed another slice
-    tab.draw("axial", (12, 22, 9), (28, 38, 9))
+    tab.draw("axial", (12, 22, 9), (28, 38, 9), state={"type": "state", "cross": [20, 30, 9]})  # the page goes there
     (box,) = page_app.session.prompts
     assert (box.first, box.last, box.positive) == ((12, 22, 9), (28, 38, 9), True)
     assert page_app.session.result.trace.spaces[:4] == ("canvas", "plane", "array", "voxel")
     assert page_app.chain.clicked.gesture == "box"
     assert "Positive box" in page_app.chain._html.value
     assert page_app.views.cross == (20, 30, 9), "the other views show it too"
+
+
+@pytest.mark.parametrize("tool", ["box", "scribble", "lasso"])
+def test_scrolling_on_after_a_prompt_is_not_undone(page_app, tool: str) -> None:
+    tab = Tab(page_app)
+    page_app.act(f"tool_{tool}")
+    there = {"type": "state", "cross": [20, 30, 9]}
+    tab.got.clear()
+    tab.draw("axial", (12, 22, 9), (28, 38, 9), (12, 38, 9), state=there, wait=False)
+    tab.tell(type="state", cross=[20, 30, 11])
+    page_app.wait()
+    assert page_app.session.prompts
+    assert page_app.views.cross == (20, 30, 11)
+    assert not any("cross" in content for content, _ in tab.got), "the page is where its user is"
 
 
 @pytest.mark.parametrize("ratio", [1, 1.25, 2])
@@ -110,6 +126,69 @@ def test_what_means_nothing_is_told_in_a_sentence_and_changes_nothing(page_app, 
     assert sentence in page_app.status.message
     assert page_app.session.steps == ()
     assert tab.last("settled") == {"tab": 1}, "the page shows it no longer"
+
+
+@pytest.mark.parametrize("tool", ["scribble", "brush", "lasso", "box", "statistics"])
+def test_a_line_from_far_away_costs_no_more_than_the_image(page_app, tool: str) -> None:
+    tab = Tab(page_app)
+    page_app.act(f"tool_{tool}")
+    tab.draw("axial", BALL, mm=4)  # what is loaded at first is not the line's
+    tracemalloc.start()
+    tab.draw("axial", (-4e7, 30, 9), (20, 30, 9), (20, 4e7, 9), (3e7, 3e7, 9), mm=4)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 30e6
+    session = page_app.session
+    if tool == "scribble":
+        wanted = [[n, 30, 9] for n in range(21)] + [[20, n, 9] for n in range(31, 50)]
+        assert session.prompts[-1].voxels.tolist() == wanted
+    elif tool == "brush":
+        wanted = near(page_app, [(-5, 30, 9), (20, 30, 9), (20, 60, 9)], 4, slices=(2, 9))
+        assert differing(session.mask, wanted) == 0
+    elif tool == "lasso":
+        assert session.prompts[-1].voxels.tolist() == [[0, 30, 9], [20, 30, 9], [20, 49, 9], [59, 49, 9]]
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        ([[float(n % 300), 150.0] for n in range(20_001)], "has 20001 points, and one may have 20000"),
+        ([[-2000.0 + 4000 * (n % 2), 150.0] for n in range(20_000)], "voxels long, and one may be 333333 voxels"),
+        ([[1e300, 1.0], [2.0, 1.0]], "arrived without a place"),
+    ],
+    ids=["too many points", "too long", "nowhere"],
+)
+@pytest.mark.parametrize("tool", ["scribble", "brush"])
+def test_a_line_beyond_all_measure_is_refused_and_nothing_is_lost(page_app, tool, points, sentence) -> None:
+    tab = Tab(page_app)
+    page_app.click(BALL)
+    page_app.act(f"tool_{tool}")
+    tab.draw("axial", BALL, points=points)
+    assert sentence in page_app.status.message
+    assert [step.name for step in page_app.session.steps] == ["click 1 of object 1"]
+    assert tab.last("settled") == {"tab": 1}
+    tab.draw("axial", *AXIAL)
+    assert len(page_app.session.steps) == 2
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("field", ["mm", "points", "matrix", "slice"])
+def test_a_stroke_with_what_is_no_number_is_refused(page_app, field: str, number: float) -> None:
+    tab = Tab(page_app)
+    page_app.act("tool_brush")
+    broken = {"mm": number, "points": [[number, 1]], "matrix": [[number, 0, 0], [0, 1, 0]], "slice": number}
+    tab.draw("axial", *AXIAL, **{field: broken[field]})
+    assert page_app.session.steps == ()
+    assert "again" in page_app.status.message
+
+
+@pytest.mark.parametrize("slice_", [-1, 20, 10**30])
+def test_a_stroke_on_no_slice_is_refused(page_app, slice_: int) -> None:
+    tab = Tab(page_app)
+    page_app.act("tool_brush")
+    tab.draw("axial", *AXIAL, slice=slice_)
+    assert page_app.session.steps == ()
+    assert "arrived without a place" in page_app.status.message
 
 
 # -- brush and eraser ------------------------------------------------------------------------------------------------
@@ -178,6 +257,25 @@ def test_a_range_keeps_the_brush_to_its_intensities(page_app) -> None:
     page_app.row.lower.value = 300
     tab.draw("axial", (5, 30, 9), (40, 30, 9), mm=15)
     assert "type the lower one first" in page_app.status.message
+
+
+def test_a_range_that_nobody_typed_is_the_windows_and_one_that_was_typed_stays_with_its_image(page_app) -> None:
+    tab = Tab(page_app)
+    row = page_app.row
+    page_app.act("tool_brush")
+    row.range.value = True
+    assert row.bounds == (-160, 240)
+    tab.tell(type="state", window=[-600, 1500])
+    assert row.bounds == (-1350, 150)
+    assert (row.lower.value, row.upper.value) == (-1350, 150), "what counts is what is shown"
+    row.lower.value = 50
+    tab.tell(type="state", window=[40, 400])
+    row.range.value = False
+    row.range.value = True
+    assert row.bounds == (50, 150), "typed"
+    page_app.stage.show(snb.Session(ball_volume(), model_of(BallNetwork())))
+    page_app.stage.refresh()
+    assert row.bounds == (-160, 240), "of another image"
 
 
 def test_painting_what_is_hidden_shows_it_again(page_app) -> None:
@@ -274,6 +372,45 @@ def test_a_page_arms_tools_sizes_the_brush_and_turns_the_sign_by_itself(page_app
     assert tab.last("armed")["name"] == "eraser", "the page is put right"
 
 
+def test_the_pages_word_comes_before_its_controls_own_and_neither_is_sent_back(page_app) -> None:
+    """As over a slow line: sign, ball and diameter by their controls, and strokes before any answer."""
+    tab = Tab(page_app)
+    page_app.act("tool_brush")
+    tab.got.clear()
+    tab.tell(type="state", ball=True)
+    tab.tell(type="state", mm=12.5)
+    tab.tell(type="state", left=False)
+    assert (page_app.row.ball.value, page_app.row.size.value, page_app.row.sign.value) == (True, 12.5, False)
+    assert (page_app.views.armed.ball, page_app.views.armed.mm, page_app.views.left) == (True, 12.5, False)
+    page_app.row.ball.value, page_app.row.size.value, page_app.row.sign.value = True, 12.5, False  # their own messages
+    assert not any({"armed", "left"} & set(content) for content, _ in tab.got), "nothing moves under the user's hand"
+    page_app.act("tool_point")
+    tab.tell(type="state", left=True)
+    tab.click("axial", BALL)
+    tab.click("axial", (20, 36, 9), state={"type": "state", "left": False})
+    assert [click.positive for click in page_app.session.clicks] == [True, False]
+
+
+def test_a_brush_of_no_size_is_refused(page_app) -> None:
+    tab = Tab(page_app)
+    page_app.act("tool_brush")
+    before = page_app.views.armed.mm
+    tab.tell(type="state", mm=float("nan"))
+    assert "nan" in page_app.status.message
+    assert page_app.row.size.value == page_app.views.armed.mm == before
+    assert tab.last("armed")["mm"] == before, "the page is put right"
+    page_app.row.size.value = float("nan")
+    assert page_app.row.size.value == page_app.views.armed.mm == before
+
+
+def test_the_row_says_what_cannot_be_done_where_the_kernel_draws(app, page_app) -> None:
+    for shown, said in ((app, True), (page_app, False)):
+        shown.stage.refresh()
+        for name, entry in shown.row._entries.items():
+            assert ("Esc drops no line" in entry.button.tooltip) is (said and name != "point")
+            assert ("pen's eraser" in entry.button.tooltip) is (said and name != "point")
+
+
 def test_keys_arm_tools_and_size_the_brush_where_the_kernel_hears_them(page_app) -> None:
     for key, name in zip("prslbewq", TOOLS, strict=True):
         page_app.page._message(page_app.page, {"type": "key", "key": key}, [])
@@ -330,6 +467,25 @@ def test_a_stroke_is_settled_once_its_mask_is_there(page_app) -> None:
     tab.draw("axial", *AXIAL)
     order = [name for content, _ in tab.got for name in ("objects", "settled") if content.get(name)]
     assert order == ["objects", "settled"]
+
+
+def test_only_the_page_that_drew_is_told_and_made_up_pages_leave_nothing(page_app) -> None:
+    tab, other = Tab(page_app), Tab(page_app, "other")
+    page_app.act("tool_brush")
+    other.got.clear()
+    tab.draw("axial", *AXIAL)
+    assert tab.last("settled") == {"tab": 1}
+    assert not any("settled" in content for content, _ in other.got)
+    renderer = page_app.views.renderer
+    for n in range(100):
+        tab.tell(type="hello", page=f"made up {n}")
+        tab.draw("axial", *AXIAL, page=f"never said hello {n}", points=[])
+    assert len(renderer._pages) <= 20
+    assert len(json.dumps(renderer._fields())) < 5000
+    other.got.clear()
+    tab.draw("axial", AXIAL[0])
+    assert tab.last("settled") == {"tab": tab.presses}, "a page that was there before"
+    assert any("objects" in content for content, _ in other.got)
 
 
 def test_a_stroke_on_a_case_that_is_gone_is_told(page_app) -> None:
