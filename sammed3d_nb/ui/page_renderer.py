@@ -32,7 +32,6 @@ _BUTTONS = (1, 2, 3)  # as the page counts them (0, 1, 2) → as `Pointer` does
 IMAGE, MASKS = 1, 2  # what the page asks for
 
 _SWITCHES = ("tool", "mm", "ball", "left")  # by the page itself
-
 _MOST_PAGES = 20  # that are told apart
 _MOST_POINTS = 20_000  # of one stroke: a pen that reports 240 a second is drawn with for more than a minute
 
@@ -330,9 +329,8 @@ class PageRenderer(Renderer):
                     f"That {tool.name} has {len(points)} points, and one may have {_MOST_POINTS};"
                     " nothing was changed, draw it in several pieces."
                 )
-            canvas = np.array([[x, y, content["slice"]] for x, y in points], dtype=np.float64)
-            stroke = Stroke.on(armed, view.plane, way, canvas, bool(content["positive"]), followed=True)
-            doing = scene.on_stroke(stroke)
+            canvas = [[x, y, content["slice"]] for x, y in points]
+            doing = scene.on_stroke(Stroke.on(armed, view.plane, way, canvas, bool(content["positive"]), followed=True))
         finally:
             if doing is None:
                 settle()

@@ -207,7 +207,7 @@ def _rounded(places: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _cut(
-    places: NDArray[np.float64], volume: Volume, reach: ArrayLike = 0.0
+    places: NDArray[np.float64], volume: Volume, reach: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The pieces of a line that lie in the volume, or within `reach` voxels and one more round it.
 
@@ -215,7 +215,7 @@ def _cut(
         Beginnings and ends, (M, 3) each, in the line's order (the algorithm of Liang and Barsky, 1984).
     """
     first, last = (places[:-1], places[1:]) if len(places) > 1 else (places, places)
-    low, high = -1.0 - np.asarray(reach), np.array(volume.size) + reach
+    low, high = np.full(3, -1.0) - reach, np.array(volume.size, dtype=np.float64) + reach
     way = last - first
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         enter, leave = (low - first) / way, (high - first) / way

@@ -98,8 +98,7 @@ class Views {
     const { scene } = this;
     if (message.type === "scene") this.open(message);
     else if (message.generation !== scene.generation) return; // of the volume before
-    const { cross, window: wide, looks, objects, marks, cubes, left, arrange, heard } = message;
-    const { armed, settled } = message;
+    const { cross, window: wide, looks, objects, marks, cubes, left, arrange, heard, armed, settled } = message;
     for (const what of ["tools", "lines", "measures"]) if (message[what] !== undefined) scene[what] = message[what];
     if (armed !== undefined) this.row.take(armed);
     if (left !== undefined) {
@@ -291,7 +290,7 @@ class Views {
         this.send({ type: "early" });
         if (this.scene.tool.draws) this.row.count(); // where there is no image at all, `page.js` says so
       },
-      late: (type) => this.send({ type, generation: -1 }), // begun on the case before: the kernel says so
+      late: (type) => this.send({ type, generation: -1 }), // begun on the case before, which the kernel says
       leave: () => {
         if (this.scene.tool.brush && this.scene.mouse !== null) this.retrace(this.scene.mouse[0]);
         this.scene.mouse = null;
