@@ -179,8 +179,8 @@ class Stroke:
             return None
         crossed = _rounded(self._dense(first, last))
         rest = [axis for axis in range(3) if axis != self.axis]
-        lines = [(one - low)[:, rest] * edges[rest] for one in (first, last)]
-        flat = _squared_distances(*lines, edges[rest], (high - low)[rest], radius)
+        begins, ends = ((one - low)[:, rest] * edges[rest] for one in (first, last))
+        flat = _squared_distances(begins, ends, edges[rest], (high - low)[rest], radius)
         across = (np.arange(low[self.axis], high[self.axis]) - index) * edges[self.axis]
         near = np.expand_dims(flat, self.axis) + np.expand_dims(across**2, rest) <= radius**2 * (1 + 1e-9)
         i, j, k = (crossed[((crossed >= low) & (crossed < high)).all(axis=1)] - low).T
