@@ -4,6 +4,7 @@ import io
 import json
 import math
 import zlib
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,28 @@ def ball_volume() -> snb.Volume:
     angle = np.radians(10)
     direction = [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, -1]]
     return snb.Volume.from_array(values.transpose(2, 1, 0), (1.5, 1.5, 3.0), direction, (10, -20, 30), modality="CT")
+
+
+def near(app: snb.App, places, mm: float, *, slices=None) -> np.ndarray:
+    """bool (z, y, x): voxel centres within half of `mm` of a line through places, in space, by brute force."""
+    volume = app.session.volume
+    k, j, i = np.indices(volume.array.shape)
+    centres = volume.voxel_to_lps(np.stack([i, j, k], axis=-1))
+    line = volume.voxel_to_lps(np.array(places, dtype=float))
+    found = np.zeros(volume.array.shape, bool)
+    for first, last in pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
+        for share in np.linspace(0, 1, 400):
+            found |= np.linalg.norm(centres - (first + share * (last - first)), axis=-1) <= mm / 2
+    if slices is not None:
+        axis, index = slices
+        keep = np.zeros_like(found)
+        keep[tuple(index if n == 2 - axis else slice(None) for n in range(3))] = True
+        found &= keep
+    return found
+
+
+def differing(a: np.ndarray, b: np.ndarray) -> int:
+    return int((a.astype(bool) != b.astype(bool)).sum())
 
 
 def ask(app: snb.App, do: str, number: int, value: object = None) -> None:

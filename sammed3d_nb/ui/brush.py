@@ -33,7 +33,7 @@ class Brush(Tool):
 
     def _painted(self, stroke: Stroke) -> "Future[LocalMask]":
         lower, upper = self._row.bounds
-        session = self._stage.ready()
+        self._stage.ready()
         only_unsure = self.unsure.value
         seen: list[str] = []
 
@@ -41,11 +41,8 @@ class Brush(Tool):
             seen.extend(self._row.show_current(session))
             where = stroke.under_brush(session.volume)
             within = session.unsure() if only_unsure else None
-            return session.paint(where, stroke.positive, lower=lower, upper=upper, within=within)
+            spared = session.paint(where, stroke.positive, lower=lower, upper=upper, within=within)
+            seen.extend(session.left(spared))
+            return spared
 
-        def notes(spared: LocalMask) -> tuple[str, ...]:
-            ml = spared.volume_ml(session.volume.spacing)
-            left = f"{ml:.3g} mL under the brush were left to other objects, whose they are."
-            return (*seen, *([left] if spared.count else []))
-
-        return self._stage.change("Painting" if stroke.positive else "Erasing", job, notes=notes)
+        return self._stage.change("Painting" if stroke.positive else "Erasing", job, notes=lambda _: seen)

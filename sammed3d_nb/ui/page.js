@@ -1,26 +1,10 @@
 // The few things that only the page can do: keys for the whole app, its size and theme, the clipboard, downloads, where
 // the user was, and noticing that the kernel no longer answers. Everything else happens in the kernel.
-// `health.js`, `access.js` and `floating.js` stand before this file.
+// `viewer/keynames.js`, `health.js`, `access.js` and `floating.js` stand before this file.
 
 const PLACES = "sammed3d places";
 const MOST_PLACES = 50;
 const REST_MS = 400; // after the last move of mouse or keys, the kernel is asked where the views are
-
-function keyName(event) {
-  const key = event.key.toLowerCase();
-  const shift = event.shiftKey && (key.length > 1 || key !== key.toUpperCase()) ? "shift+" : "";
-  return (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.altKey ? "alt+" : "") + shift + key;
-}
-
-function takesText(target) {
-  return target.matches("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]");
-}
-
-// Keys that a control needs for itself while it has the focus.
-function takesKey(target, key) {
-  if (takesText(target)) return true;
-  return /^(arrow|page|home|end)/.test(key) && target.matches("[role=slider], [role=radio], input[type=range]");
-}
 
 async function toClipboard(text) {
   try {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import traitlets
@@ -11,8 +12,9 @@ from sammed3d_nb.ui.shortcuts import ACTIONS
 from sammed3d_nb.ui.stage import Stage
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("health.js", "access.js", "floating.js", "page.js")  # one module
+_SCRIPTS = ("viewer/keynames.js", "health.js", "access.js", "floating.js", "page.js")  # one module
 _MOST_PAGES = 20  # of one app whose clicks are counted
+_NEW_EVERY = 1.0  # seconds: all pages hear what one of them missed
 
 
 class Page(AnyWidget):
@@ -45,9 +47,12 @@ class Page(AnyWidget):
         self.ident = self.model_id
         self._act = stage.guarded(stage.act)
         self._copied = stage.guarded(lambda: stage.status.say("Copied the trace to the clipboard."))
-        self._heard: dict[int, int] = {}  # how many clicks and keys have come, by page
+        self._heard: dict[int, int] = {}  # how many clicks and keys have come, by page; who spoke last is last
+        self._newly = False  # a page has spoken for the first time, and that was not told yet
+        self._told_new = -_NEW_EVERY
         self.on_new: Callable[[], None] = lambda: None
-        """Called when a page speaks for the first time, and hears all that is sent from now on."""
+        """Called when a page speaks for the first time, and hears all that is sent from now on; at most once a second,
+        then at the next heartbeat of any page."""
         self.on_left: Callable[[], None] = lambda: None
         """Called when the page was left, and nobody can come back to this kernel."""
         self.on_press: Callable[[bool], None] = lambda blank: None
@@ -62,9 +67,9 @@ class Page(AnyWidget):
     def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
         match content:
             case {"type": "ping", "page": int(page), "sent": int(sent)}:
-                if page not in self._heard:
-                    self._hear(page, 0)
-                    self.on_new()
+                self._newly = self._newly or page not in self._heard
+                self._hear(page, 0)
+                self._tell_new()
                 heard = self._heard[page]
                 self.send({"type": "pong", "page": page, "sent": sent, "heard": heard, **self._where()})
             case {"type": "key", "key": str(key)} if key in ACTIONS:
@@ -97,6 +102,12 @@ class Page(AnyWidget):
         self._heard[page] = self._heard.pop(page, 0) + more
         while len(self._heard) > _MOST_PAGES:
             del self._heard[next(iter(self._heard))]
+
+    def _tell_new(self) -> None:
+        now = monotonic()
+        if self._newly and now - self._told_new >= _NEW_EVERY:
+            self._newly, self._told_new = False, now
+            self.on_new()
 
     def _where(self) -> dict[str, Any]:
         """Where the user is, if that has changed since it was last told."""

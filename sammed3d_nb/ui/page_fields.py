@@ -1,19 +1,33 @@
 """What the page is told of planes, tools and marks, as JSON, and what comes back from it."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from sammed3d_nb.errors import UserError
 from sammed3d_nb.spaces import Transform, box
 from sammed3d_nb.ui.planes import Plane
 from sammed3d_nb.ui.stroke import Armed
 
 
+def number(value: object) -> float:
+    """A number that a page sent.
+
+    Raises:
+        UserError: It is "nan" or infinite, which no control of ours sends; sent back, it would be no JSON.
+    """
+    found = float(value)  # type: ignore[arg-type]
+    if not isfinite(found):
+        raise UserError(f"The page sent {found} for a number; nothing was changed, please do that again.")
+    return found
+
+
 def to_plane(rows: Sequence[Sequence[float]]) -> Transform:
     """``canvas → plane`` of a page, of which it sends two rows of three."""
     matrix = np.eye(4)
-    flat = np.asarray(rows, dtype=np.float64)
+    flat = np.array([[number(value) for value in row] for row in rows])
     matrix[:2, :2], matrix[:2, 3] = flat[:, :2], flat[:, 2]
     return Transform("canvas", "plane", matrix)
 

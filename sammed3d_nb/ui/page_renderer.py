@@ -8,6 +8,7 @@ message carries the number of the volume, the generation; what belongs to anothe
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,7 +19,7 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.session.palette import MARK_EDGE, NEGATIVE_MARK, POSITIVE_MARK
 from sammed3d_nb.ui.compose import CT_WINDOWS, Region, Window
 from sammed3d_nb.ui.packing import pack_masks, pack_slice
-from sammed3d_nb.ui.page_fields import armed_fields, corners, plane_fields, to_plane, tool_fields
+from sammed3d_nb.ui.page_fields import armed_fields, corners, number, plane_fields, to_plane, tool_fields
 from sammed3d_nb.ui.planes import Plane
 from sammed3d_nb.ui.scene import GAP, SLIDER_HEIGHT, Renderer, Scene
 from sammed3d_nb.ui.shortcuts import ACTIONS
@@ -29,6 +30,10 @@ from sammed3d_nb.ui.view import Pointer
 _BUTTONS = (1, 2, 3)  # as the page counts them (0, 1, 2) → as `Pointer` does
 
 IMAGE, MASKS = 1, 2  # what the page asks for
+
+_SWITCHES = ("tool", "mm", "ball", "left")  # by the page itself
+_MOST_PAGES = 20  # that are told apart
+_MOST_POINTS = 20_000  # of one stroke: a pen that reports 240 a second is drawn with for more than a minute
 
 
 class _Object:
@@ -54,13 +59,12 @@ class PageRenderer(Renderer):
         self.widget.on_msg(self._message)
         self.widget.observe(self._switched, names=list(FLAGS))
         self._links: list[Any] = []
-        self._pages: set[str] = set()  # that have said hello
+        self._pages: dict[str, None] = {}  # that have said hello, newest last
         self._generation = 0
         self._known: dict[str, Any] = {}  # what the pages have
         self._objects: dict[str, _Object] = {}
         self._numbers = 0
         self._switching = False  # what a page has switched is being followed: what differs is sent afterwards
-        self._settled: dict[str, int] = {}  # by page, its last stroke that has become what it was to become
         self._fit: Window | None = None
         self.able = False  # a page has said that it draws
         self.webgl = True  # until a page says that it has none
@@ -137,7 +141,7 @@ class PageRenderer(Renderer):
         self.widget.send(content, buffers=buffers)
 
     def _flush(self, heard: dict[str, Any] | None = None) -> None:
-        """Send what differs from what the pages have, and to one of them that it was heard."""
+        """Send what differs from what the pages have, and to one of them that it was heard or settled."""
         if not self._pages or self._switching:
             return
         self._count_objects()
@@ -174,7 +178,6 @@ class PageRenderer(Renderer):
             "left": scene.left,
             "armed": armed_fields(scene.armed),
             "tools": [{**tool_fields(tool), "refused": why} for tool, why in scene.tools],
-            "settled": dict(self._settled),
             "marks": [[*map(int, voxel), bool(positive)] for voxel, positive in scene.clicks],
             "lines": [mark.fields for mark in scene.marks],
             "measures": [mark.fields for mark in scene.measures],
@@ -244,7 +247,10 @@ class PageRenderer(Renderer):
             self.able, self.webgl = True, bool(content.get("webgl"))
         elif kind == "hello":
             self.able = True
-            self._pages.add(page)
+            self._pages.pop(page, None)
+            self._pages[page] = None
+            while len(self._pages) > _MOST_PAGES:
+                del self._pages[next(iter(self._pages))]
             self._send_scene(page)
         elif kind == "early":
             if self._scene.volume is not None:  # else `Prompts` says that there is no image
@@ -268,7 +274,8 @@ class PageRenderer(Renderer):
 
     def _switched(self, change: dict[str, Any]) -> None:
         """The page has switched something: the control that is linked to it says so too, a moment later."""
-        setattr(self._scene.display, change["name"], change["new"])
+        if isfinite(change["new"]):
+            setattr(self._scene.display, change["name"], change["new"])
 
     def _answer(self, page: str, wanted: Sequence[tuple[str, int, int]]) -> None:
         """Send slices that a page has asked for, each as soon as it is packed."""
@@ -300,12 +307,11 @@ class PageRenderer(Renderer):
 
     def _take_stroke(self, page: str, content: dict[str, Any]) -> None:
         """What was drawn on a page, with the tool that it was drawn with; the page shows it until it is settled."""
-        scene, number = self._scene, int(content["n"])
+        scene, drawn = self._scene, int(content["n"])
 
         def settle(_: Any = None) -> None:
             with scene.lock:
-                self._settled[page] = max(number, self._settled.get(page, 0))
-                self._flush()
+                self._flush({"settled": {page: drawn}, "page": page})
 
         doing: Future[Any] | None = None
         try:
@@ -316,10 +322,15 @@ class PageRenderer(Renderer):
             if tool is None or view.plane is None:
                 raise UserError("There is no such tool any more; choose another one.")
             scene.active = view.name
-            armed = replace(tool, mm=min(max(float(content["mm"]), LEAST_MM), MOST_MM), ball=bool(content["ball"]))
-            canvas = np.array([[x, y, content["slice"]] for x, y in content["points"]], dtype=np.float64)
-            way = to_plane(content["matrix"])
-            doing = scene.on_stroke(Stroke.on(armed, view.plane, way, canvas, bool(content["positive"])))
+            armed = replace(tool, mm=min(max(number(content["mm"]), LEAST_MM), MOST_MM), ball=bool(content["ball"]))
+            points, way = content["points"], to_plane(content["matrix"])
+            if len(points) > _MOST_POINTS:
+                raise UserError(
+                    f"That {tool.name} has {len(points)} points, and one may have {_MOST_POINTS};"
+                    " nothing was changed, draw it in several pieces."
+                )
+            canvas = [[x, y, content["slice"]] for x, y in points]
+            doing = scene.on_stroke(Stroke.on(armed, view.plane, way, canvas, bool(content["positive"]), followed=True))
         finally:
             if doing is None:
                 settle()
@@ -334,7 +345,7 @@ class PageRenderer(Renderer):
         if content.get("active") in scene.views:
             scene.active = content["active"]
         if "cross" in content:
-            i, j, k = (min(max(int(v), 0), n - 1) for v, n in zip(content["cross"], volume.size, strict=True))
+            i, j, k = (min(max(int(number(v)), 0), n - 1) for v, n in zip(content["cross"], volume.size, strict=True))
             scene.cross = (i, j, k)
             told["cross"] = self._known["cross"] = [i, j, k]
             scene.follow()
@@ -343,15 +354,17 @@ class PageRenderer(Renderer):
             if look is None:
                 view.fit()
             else:
-                column, row, scale = map(float, look)
+                column, row, scale = map(number, look)
+                if scale <= 0:
+                    raise UserError("The page magnifies by nothing; press 0 to see whole slices.")
                 view.look(Region((column, row), scale))
             told.setdefault("looks", {})[name] = look
             self._known["looks"] = {**self._known["looks"], name: look}
         if "window" in content:
-            level, width = map(float, content["window"])
+            level, width = map(number, content["window"])
             told["window"] = self._known["window"] = [level, width]
             scene.on_window(Window(level, max(width, 1e-6)))
-        switched: dict[str, Any] = {name: content[name] for name in ("tool", "mm", "left") if name in content}
+        switched: dict[str, Any] = {name: content[name] for name in _SWITCHES if name in content}
         if switched:
             self._known |= {"armed": None, "left": None}  # sent again, unless they are as the page says
             self._switching = True
@@ -360,7 +373,9 @@ class PageRenderer(Renderer):
             finally:
                 self._switching = False
             now = {"armed": armed_fields(scene.armed), "left": scene.left}
-            if switched.items() <= {"tool": scene.armed.name, "mm": scene.armed.mm, "left": scene.left}.items():
+            armed = scene.armed
+            is_so = {"tool": armed.name, "mm": armed.mm, "ball": armed.ball, "left": scene.left}
+            if switched.items() <= is_so.items():
                 told |= now
                 self._known |= now
         if told and len(self._pages) > 1:
@@ -368,7 +383,7 @@ class PageRenderer(Renderer):
 
     def _pointer(self, content: dict[str, Any]) -> Pointer | None:
         """A position on a view with the page's own transform."""
-        x, y, index = map(float, content["canvas"])
+        x, y, index = map(number, content["canvas"])
         button = content.get("button", -1)
         return self._scene.views[content["plane"]].pointer_at(
             to_plane(content["matrix"]),

@@ -98,7 +98,8 @@ class Prompts(Tool):
         session = self._stage.ready()
         seen: list[str] = []
         with self._stage.lock:
-            self._views.move_to(_middle(prompt))  # the other views show it too
+            if stroke is None or not stroke.followed:
+                self._views.move_to(_middle(prompt))  # the other views show it too
 
         def job(session: Session) -> Result:
             seen.extend(self._row.show_current(session))

@@ -8,8 +8,8 @@ from anywidget import AnyWidget
 
 _HERE = Path(__file__).parent / "viewer"
 _MODULES = (
-    "able", "geometry", "codec", "outlines", "store", "marks", "picture", "gestures", "talk", "tools", "row", "keys",
-    "views",
+    "able", "geometry", "codec", "outlines", "store", "marks", "picture", "gestures", "talk", "tools", "row",
+    "keynames", "keys", "views",
 )  # fmt: skip
 
 

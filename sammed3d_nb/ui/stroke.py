@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,9 @@ LEAST_MM, MOST_MM = 0.5, 100.0
 FINER = 1.2
 """From one size of the brush to the next."""
 
+_FAR = 1e9  # voxels: what lies further off is no place on any view
+_MOST_STEPS = 1_000_000  # thirds of a voxel along one stroke, 48 MB
+
 
 @dataclass(frozen=True)
 class Armed:
@@ -35,7 +37,8 @@ class Armed:
         mm: Diameter of the brush in mm.
         ball: Whether the brush is a ball, else round on the slice drawn on.
         says: What the left button says: "sign" what the sign says, "yes" or "no" always that.
-        turns: Whether the right button says the opposite; else it always says no.
+        turns: Whether the right button says the opposite; else it always says no. A tool that says what the sign says
+            and does not turn is a prompt: where it was drawn is gone to.
     """
 
     name: str = "point"
@@ -69,6 +72,7 @@ class Stroke:
         canvas: (N, 3) device pixels right and down, and the slice that was shown; N is 1 for a press on the spot.
         chain: ``canvas → plane → array`` as the view was at the press.
         positive: Whether it adds.
+        followed: Whether the views have gone there by themselves; the user may have scrolled on since.
     """
 
     armed: Armed
@@ -76,14 +80,31 @@ class Stroke:
     canvas: NDArray[np.float64]
     chain: TransformChain
     positive: bool = True
+    followed: bool = False
 
     @classmethod
-    def on(cls, armed: Armed, plane: Plane, to_plane: Transform, canvas: ArrayLike, positive: bool) -> "Stroke":
-        """From where it was drawn, and the view's ``canvas → plane``."""
+    def on(
+        cls,
+        armed: Armed,
+        plane: Plane,
+        to_plane: Transform,
+        canvas: ArrayLike,
+        positive: bool,
+        *,
+        followed: bool = False,
+    ) -> "Stroke":
+        """From where it was drawn, and the view's ``canvas → plane``.
+
+        Raises:
+            UserError: It lies nowhere.
+        """
         points = np.asarray(canvas, dtype=np.float64).reshape(-1, 3)
-        if not len(points) or not np.isfinite(points).all():
+        stroke = cls(armed, plane, points, TransformChain([to_plane, plane.to_array]), positive, followed)
+        with np.errstate(over="ignore", invalid="ignore"):  # such a place is none
+            placed = len(points) and (np.abs(stroke.places) < _FAR).all()
+        if not placed or not (np.round(points[:, 2]) == np.clip(np.round(points[:, 2]), 0, plane.slices - 1)).all():
             raise UserError("That stroke arrived without a place; draw it again.")
-        return cls(armed, plane, points, TransformChain([to_plane, plane.to_array]), positive)
+        return stroke
 
     @property
     def outline(self) -> NDArray[np.float64]:
@@ -106,9 +127,9 @@ class Stroke:
         """(M, 3) voxels (i, j, k) along the line without gaps, those inside the volume.
 
         Raises:
-            UserError: There are none.
+            UserError: There are none, or far too many.
         """
-        near = _rounded(_dense(self.places))
+        near = _rounded(self._dense(*_cut(self.places, volume)))
         inside = near[((near >= 0) & (near < volume.size)).all(axis=1)]
         if not len(inside):
             raise UserError(f"The {self.armed.name} lies outside the image; draw it on the image.")
@@ -121,7 +142,7 @@ class Stroke:
         Raises:
             UserError: All of them lie outside, on the same side.
         """
-        near = _rounded(self.places)
+        near = _rounded(np.clip(self.places, -1, volume.size))
         if (near.max(axis=0) < 0).any() or (near.min(axis=0) >= volume.size).any():
             raise UserError(f"The {self.armed.name} lies outside the image; draw it on the image.")
         near = np.clip(near, 0, np.subtract(volume.size, 1))
@@ -135,29 +156,49 @@ class Stroke:
         on and the one between the slices.
 
         Raises:
-            UserError: There are none in the volume.
+            UserError: There are none in the volume, or far too many.
         """
-        places, size = self.places, np.array(volume.size)
-        index = round(float(places[0, self.axis]))
-        radius, edges = self.armed.mm / 2, np.array(volume.spacing)
-        reach = radius / edges
-        reach[self.axis] *= self.armed.ball
-        low = np.clip(np.floor(places.min(axis=0) - reach), 0, size).astype(int)
-        high = np.clip(np.ceil(places.max(axis=0) + reach) + 1, 0, size).astype(int)
+        reach = self.armed.mm / 2 / np.array(volume.spacing)
+        first, last = _cut(self.places, volume, reach)
+        mask = self._near(first, last, reach, volume) if len(first) else None
+        if mask is None or not mask.count:
+            raise UserError(f"The {self.armed.name} lies outside the image; draw it on the image.")
+        return mask
+
+    def _near(
+        self, first: NDArray[np.float64], last: NDArray[np.float64], reach: NDArray[np.float64], volume: Volume
+    ) -> LocalMask | None:
+        """What lies under a brush that reaches `reach` voxels far and goes along straight lines; None for nothing."""
+        size, edges, radius = np.array(volume.size), np.array(volume.spacing), self.armed.mm / 2
+        index = round(float(first[0, self.axis]))
+        low = np.clip(np.floor(np.minimum(first, last).min(axis=0) - reach), 0, size).astype(int)
+        high = np.clip(np.ceil(np.maximum(first, last).max(axis=0) + reach) + 1, 0, size).astype(int)
         if not self.armed.ball:
             low[self.axis], high[self.axis] = max(index, 0), min(index + 1, size[self.axis])
-        if (low < high).all():
-            rest = [axis for axis in range(3) if axis != self.axis]
-            flat = _squared_distances((places - low)[:, rest] * edges[rest], edges[rest], (high - low)[rest], radius)
-            across = (np.arange(low[self.axis], high[self.axis]) - index) * edges[self.axis]
-            near = np.expand_dims(flat, self.axis) + np.expand_dims(across**2, rest) <= radius**2 * (1 + 1e-9)
-            crossed = _rounded(_dense(places))
-            i, j, k = (crossed[((crossed >= low) & (crossed < high)).all(axis=1)] - low).T
-            near[i, j, k] = True
-            mask = LocalMask(near.transpose(2, 1, 0), Region.between(low, high), volume.size)
-            if mask.count:
-                return mask
-        raise UserError(f"The {self.armed.name} lies outside the image; draw it on the image.")
+        if (low >= high).any():
+            return None
+        crossed = _rounded(self._dense(first, last))
+        rest = [axis for axis in range(3) if axis != self.axis]
+        begins, ends = ((one - low)[:, rest] * edges[rest] for one in (first, last))
+        flat = _squared_distances(begins, ends, edges[rest], (high - low)[rest], radius)
+        across = (np.arange(low[self.axis], high[self.axis]) - index) * edges[self.axis]
+        near = np.expand_dims(flat, self.axis) + np.expand_dims(across**2, rest) <= radius**2 * (1 + 1e-9)
+        i, j, k = (crossed[((crossed >= low) & (crossed < high)).all(axis=1)] - low).T
+        near[i, j, k] = True
+        return LocalMask(near.transpose(2, 1, 0), Region.between(low, high), volume.size)
+
+    def _dense(self, first: NDArray[np.float64], last: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The ends of straight lines, (N, 3) each, and positions between them at most a third of a voxel apart."""
+        counts = np.maximum(np.ceil(3 * np.abs(last - first).max(axis=1)), 1).astype(int)
+        total = int(counts.sum())
+        if total > _MOST_STEPS:
+            raise UserError(
+                f"That {self.armed.name} is {total // 3} voxels long, and one may be {_MOST_STEPS // 3} voxels long;"
+                " nothing was changed, draw it in several pieces."
+            )
+        line = np.repeat(np.arange(len(counts)), counts)
+        share = (np.arange(total) - (np.cumsum(counts) - counts)[line]) / counts[line]
+        return np.concatenate([first[line] + (last - first)[line] * share[:, None], last[-1:]])
 
 
 def _rounded(places: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -165,27 +206,45 @@ def _rounded(places: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.floor(places + 0.5).astype(np.int64)
 
 
-def _dense(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The positions of a line, and others between them at most a third of a voxel apart."""
-    if len(places) < 2:
-        return places
-    steps = np.maximum(np.ceil(3 * np.abs(np.diff(places, axis=0)).max(axis=1)), 1).astype(int)
-    parts = [
-        first + (last - first) * (np.arange(count) / count)[:, None]
-        for first, last, count in zip(places, places[1:], steps, strict=False)
-    ]
-    return np.concatenate([*parts, places[-1:]])
+def _cut(
+    places: NDArray[np.float64], volume: Volume, reach: NDArray[np.float64] | float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The pieces of a line that lie in the volume, or within `reach` voxels and one more round it.
+
+    Returns:
+        Beginnings and ends, (M, 3) each, in the line's order (the algorithm of Liang and Barsky, 1984).
+    """
+    first, last = (places[:-1], places[1:]) if len(places) > 1 else (places, places)
+    low, high = np.full(3, -1.0) - reach, np.array(volume.size, dtype=np.float64) + reach
+    way = last - first
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        enter, leave = (low - first) / way, (high - first) / way
+    enter, leave = np.fmin(enter, leave), np.fmax(enter, leave)
+    still = way == 0  # along this axis: it is within for all of its length, or never
+    within = still & (first >= low) & (first <= high)
+    enter = np.where(still, np.where(within, 0, np.inf), enter).max(axis=1).clip(min=0)[:, None]
+    leave = np.where(still, np.where(within, 1, -np.inf), leave).min(axis=1).clip(max=1)[:, None]
+    kept = (enter <= leave)[:, 0]
+    enter, leave, first, last, way = (one[kept] for one in (enter, leave, first, last, way))
+    return np.where(enter > 0, first + enter * way, first), np.where(leave < 1, first + leave * way, last)
 
 
 def _squared_distances(
-    line: NDArray[np.float64], edges: NDArray[np.float64], shape: NDArray[np.int64], radius: float
+    begins: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    radius: float,
 ) -> NDArray[np.float64]:
-    """Squared distance in mm of each of (shape) pixels to a line (N, 2), also in mm; infinite beyond a radius."""
+    """Squared distance in mm of each of (shape) pixels to straight lines, (N, 2) beginnings and ends, also in mm.
+
+    Infinite beyond a radius.
+    """
     found = np.full(tuple(shape), np.inf)
-    for first, last in pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
-        ends = np.stack([first, last]) / edges
-        start = np.clip(np.floor(ends.min(axis=0) - radius / edges), 0, shape).astype(int)
-        stop = np.clip(np.ceil(ends.max(axis=0) + radius / edges) + 1, 0, shape).astype(int)
+    for first, last in zip(begins, ends, strict=True):
+        both = np.stack([first, last]) / edges
+        start = np.clip(np.floor(both.min(axis=0) - radius / edges), 0, shape).astype(int)
+        stop = np.clip(np.ceil(both.max(axis=0) + radius / edges) + 1, 0, shape).astype(int)
         x = (np.arange(start[0], stop[0]) * edges[0] - first[0])[:, None]
         y = (np.arange(start[1], stop[1]) * edges[1] - first[1])[None, :]
         way = last - first

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import ipywidgets as widgets
@@ -16,14 +17,17 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import button
 from sammed3d_nb.ui.orthoviews import OrthoViews
+from sammed3d_nb.ui.page_fields import number
+from sammed3d_nb.ui.page_renderer import PageRenderer
 from sammed3d_nb.ui.shortcuts import SHORTCUTS, readable
 from sammed3d_nb.ui.stage import Stage
-from sammed3d_nb.ui.stroke import BRUSH, FINER, LEAST_MM, MOST_MM, Armed, Stroke
+from sammed3d_nb.ui.stroke import BRUSH, CLICK, FINER, LEAST_MM, MOST_MM, Armed, Stroke
 from sammed3d_nb.ui.tool import Tool
 
 Taken = Callable[[Stroke], "Future[Any] | None"]
 
 _TRANSLATED = "≈ The loaded model does not know it: it is told clicks and a mask that mean the same."
+_KERNEL_DRAWS = "The kernel draws here: Esc drops no line, a pen's eraser is a pen."
 
 
 @dataclass
@@ -51,6 +55,7 @@ class ToolRow(Tool):
     def __init__(self, stage: Stage, views: OrthoViews) -> None:
         self._stage, self._views = stage, views
         self._entries: dict[str, _Entry] = {}
+        self._typed = False  # a bound of the range, by hand, for this image
         self.sign = widgets.ToggleButtons(
             options=[("+ Positive", True), ("− Negative", False)],
             tooltips=["Left click adds (T)", "Left click removes (T)"],
@@ -84,7 +89,9 @@ class ToolRow(Tool):
         self.sign.observe(lambda change: self._told_sign(change["new"]), names="value")
         self.size.observe(stage.guarded(lambda _: self._shape_brush()), names="value")
         self.ball.observe(stage.guarded(lambda _: self._shape_brush()), names="value")
-        self.range.observe(stage.guarded(lambda _: self._fill_range()), names="value")
+        self.range.observe(stage.guarded(lambda _: self._show()), names="value")
+        for bound in (self.lower, self.upper):
+            bound.observe(lambda _: self._type(), names="value")
 
     def add(
         self, armed: Armed, text: str, tip: str, taken: Taken, *, prompt: str = "", beside: Sequence[Any] = ()
@@ -125,13 +132,14 @@ class ToolRow(Tool):
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
-        """The intensities that may be painted; None for no bound.
+        """The intensities that may be painted; None for no bound. Where none was typed, those of the window now.
 
         Raises:
             UserError: The lower one is above the upper one.
         """
         if not self.range.value:
             return None, None
+        self._fill_range()
         lower, upper = self.lower.value, self.upper.value
         if not lower <= upper:
             raise UserError(f"The range from {lower:g} to {upper:g} holds no intensity; type the lower one first.")
@@ -151,6 +159,10 @@ class ToolRow(Tool):
             said.append("The masks were transparent; their outlines are shown again.")
         return said
 
+    def show(self, session: Session) -> None:
+        """Another image has other intensities: what was typed for the one before is not for it."""
+        self._typed = False
+
     def refresh(self, session: Session | None) -> None:
         """Show which tools the model takes; one that it does not take is put down."""
         model = self._stage.model if session is None else session.model
@@ -160,9 +172,11 @@ class ToolRow(Tool):
             entry.refused = ""
             if how == "refused":
                 entry.refused = f"{model.spec.name} takes no {entry.prompt}; choose another tool or model."  # type: ignore[union-attr]
-            note = entry.refused or (_TRANSLATED if how == "translated" else "")
+            notes = [entry.refused or (_TRANSLATED if how == "translated" else "")]
+            if entry.armed.shape != CLICK and not isinstance(self._views.renderer, PageRenderer):
+                notes.append(_KERNEL_DRAWS)
             entry.button.disabled = bool(entry.refused)
-            entry.button.tooltip = f"{entry.tip}{_key(entry.armed.name)}. {note}".strip()
+            entry.button.tooltip = " ".join([f"{entry.tip}{_key(entry.armed.name)}.", *filter(None, notes)])
             _switch_class(entry.button, "snb-translated", how == "translated")
         if (armed := self._entries.get(self._views.armed.name)) is not None and armed.refused:
             self.choose(next(name for name, entry in self._entries.items() if not entry.refused))  # the ruler at last
@@ -179,16 +193,20 @@ class ToolRow(Tool):
         return entry.taken(stroke)
 
     def _switched(self, switched: Mapping[str, Any]) -> None:
-        """The page has armed a tool, sized the brush or changed the sign by itself."""
+        """The page has armed a tool, sized or shaped the brush or changed the sign by itself."""
         if "tool" in switched:
             self.choose(str(switched["tool"]))
         if "mm" in switched:
-            self.size.value = float(switched["mm"])
+            self.size.value = min(max(number(switched["mm"]), LEAST_MM), MOST_MM)
+        if "ball" in switched:
+            self.ball.value = bool(switched["ball"])
         if "left" in switched:
             self.sign.value = bool(switched["left"])
 
     def _show(self) -> None:
         armed = self._views.armed
+        if self.range.value:
+            self._fill_range()
         self._views.tools = [(entry.armed, entry.refused) for entry in self._entries.values()]
         for name, entry in self._entries.items():
             _switch_class(entry.button, "mod-active", name == armed.name)
@@ -201,20 +219,24 @@ class ToolRow(Tool):
                 option.layout.display = wanted
 
     def _shape_brush(self) -> None:
+        if not isfinite(self.size.value):
+            self.size.value = self._views.armed.mm
         self._views.arm(replace(self._views.armed, mm=self.size.value, ball=self.ball.value))
 
     def _resize(self, factor: float) -> None:
         self.size.value = min(max(round(self.size.value * factor, 1), LEAST_MM), MOST_MM)
 
     def _fill_range(self) -> None:
-        if (
-            self.range.value and self.lower.value == self.upper.value
-        ):  # nothing typed yet: what is neither black nor white
+        """Where nothing was typed: what the window shows neither black nor white."""
+        if not self._typed:
             window = self._views.display.window
             self.lower.value, self.upper.value = (
                 float(f"{window.level + half * window.width:.4g}") for half in (-0.5, 0.5)
             )
-        self._show()
+            self._typed = False
+
+    def _type(self) -> None:
+        self._typed = True
 
     def _told_sign(self, positive: bool) -> None:
         self._views.left = positive

@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import SimpleITK
 from chromium import find
-from screen import leave
-from servers import Server, free_port
+from hand import Hand
+from screen import Screen, leave
+from servers import Server, Tunnel, free_port
 from small_models import save, weights
 
 from sammed3d_nb.commands.servers import (
@@ -121,3 +123,19 @@ def serve_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def hand(chromium, serve, phantom_file: Path, small_model: str) -> Iterator[Hand]:
+    """One page for all tests of a file, since each page has a kernel of its own; the way to its server can be cut."""
+    server = serve(phantom_file, model=small_model)
+    tunnel = Tunnel(urlsplit(server.url).port)
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, has_touch=True, color_scheme="dark")
+    server.forget()
+    screen = Screen(context.new_page())
+    screen.page.goto(server.page().replace(server.url, f"http://127.0.0.1:{tunnel.port}/"))
+    screen.wait_for_status("Click on an organ")
+    screen.settle()
+    yield Hand(screen, phantom_file, small_model, server, tunnel)
+    context.close()
+    tunnel.cut()

@@ -279,3 +279,28 @@ def test_a_new_page_catches_up_with_what_changed_while_it_loaded(app, monkeypatc
     told.clear()
     app.page._message(app.page, {"type": "ping", "page": 7, "sent": 0}, [])
     assert told == {}
+
+
+def test_a_page_that_lives_keeps_its_count_and_made_up_ones_cost_little(app, monkeypatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("sammed3d_nb.ui.page.monotonic", lambda: now)
+    sent, new = [], []
+    monkeypatch.setattr(app.page, "send", lambda content, buffers=None: sent.append(content))
+    app.page.on_new = lambda: new.append(now)
+
+    def ping(page: int, clicks: int) -> int:
+        app.page._message(app.page, {"type": "ping", "page": page, "sent": clicks}, [])
+        return sent[-1]["heard"]
+
+    ping(7, 0)
+    app.page._message(app.page, {"type": "press", "page": 7}, [])
+    for n in range(100):  # other pages come and go, this one is merely looked at
+        ping(1000 + n, 0)
+        assert ping(7, 1) == 1, "none of its clicks got lost"
+    assert new == [100], "all pages hear what one has missed: not at every ping"
+    now += 1
+    ping(7, 1)
+    assert new == [100, 101], "those that came meanwhile hear it a little later"
+    now += 9
+    ping(7, 1)
+    assert new == [100, 101], "and then there is nothing to tell"

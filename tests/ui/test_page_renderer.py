@@ -1,6 +1,7 @@
 """The kernel's end of the views that the page draws: what a page is sent, and what its messages do."""
 
 import gc
+import json
 import math
 import weakref
 
@@ -169,6 +170,28 @@ def test_a_page_that_is_not_a_number_or_far_out_moves_nothing(page_app) -> None:
     assert page_app.views.cross == cross
     tab.tell(type="state", cross=[9999, -5, 3])
     assert page_app.views.cross == (SIZE[0] - 1, 0, 3)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_moves_and_shows_nothing(page_app, number: float) -> None:
+    tab = Tab(page_app)
+    page_app.click(BALL)
+    views = page_app.views
+    before = views.cross, views.display.window, {name: view.region for name, view in views.views.items()}
+    for broken in (
+        {"cross": [number, 0, 0]}, {"window": [number, 400]}, {"window": [40, number]},
+        {"looks": {"axial": [1, number, 3]}}, {"looks": {"axial": [1, 1, number]}}, {"looks": {"axial": [1, 1, 0]}},
+    ):  # fmt: skip
+        page_app.status.clear()
+        tab.tell(type="state", **broken)
+        assert "The page" in page_app.status.message, broken
+    tab.click("axial", BALL, canvas=[number, 3, 9])
+    tab.click("axial", BALL, matrix=[[1, 0, number], [0, 1, 0]])
+    views.renderer.widget.opacity = number
+    assert (views.cross, views.display.window, {name: view.region for name, view in views.views.items()}) == before
+    assert 0 <= views.display.opacity <= 1
+    assert len(page_app.session.clicks) == 1
+    json.dumps([content for content, _ in tab.got], allow_nan=False)
 
 
 def test_clicks_on_a_case_that_is_gone_and_before_there_is_one_are_told(page_app) -> None:

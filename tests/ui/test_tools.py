@@ -1,11 +1,9 @@
 """The tool row through the app: what each tool's stroke becomes, by the page and by the kernel's own views."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from support import BallNetwork, model_of
-from ui_page import BALL, Browser, Tab, ball_volume
+from ui_page import BALL, Browser, Tab, ball_volume, differing, near
 
 import sammed3d_nb as snb
 from sammed3d_nb.ui.planes import PLANES
@@ -13,30 +11,7 @@ from sammed3d_nb.ui.stroke import Armed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
-TOOLS = ["point", "box", "scribble", "lasso", "brush", "eraser", "ruler", "statistics"]
 AXIAL = [(14, 24, 9), (26, 24, 9), (26, 36, 9)]
-
-
-def near(app, places, mm: float, *, slices=None) -> np.ndarray:
-    """bool (z, y, x): voxel centres within half of `mm` of a line through places, in space, by brute force."""
-    volume = app.session.volume
-    k, j, i = np.indices(volume.array.shape)
-    centres = volume.voxel_to_lps(np.stack([i, j, k], axis=-1))
-    line = volume.voxel_to_lps(np.array(places, dtype=float))
-    found = np.zeros(volume.array.shape, bool)
-    for first, last in pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
-        for share in np.linspace(0, 1, 400):
-            found |= np.linalg.norm(centres - (first + share * (last - first)), axis=-1) <= mm / 2
-    if slices is not None:
-        axis, index = slices
-        keep = np.zeros_like(found)
-        keep[tuple(index if n == 2 - axis else slice(None) for n in range(3))] = True
-        found &= keep
-    return found
-
-
-def differing(a: np.ndarray, b: np.ndarray) -> int:
-    return int((a.astype(bool) != b.astype(bool)).sum())
 
 
 # -- prompts ---------------------------------------------------------------------------------------------------------
@@ -46,13 +21,27 @@ def test_a_box_is_said_with_the_slice_and_the_way_that_it_was_drawn_on(page_app)
     tab = Tab(page_app)
     page_app.act("tool_box")
     page_app.views.move_to((1, 2, 3))  # the page showed another slice
-    tab.draw("axial", (12, 22, 9), (28, 38, 9))
+    tab.draw("axial", (12, 22, 9), (28, 38, 9), state={"type": "state", "cross": [20, 30, 9]})  # the page goes there
     (box,) = page_app.session.prompts
     assert (box.first, box.last, box.positive) == ((12, 22, 9), (28, 38, 9), True)
     assert page_app.session.result.trace.spaces[:4] == ("canvas", "plane", "array", "voxel")
     assert page_app.chain.clicked.gesture == "box"
     assert "Positive box" in page_app.chain._html.value
     assert page_app.views.cross == (20, 30, 9), "the other views show it too"
+
+
+@pytest.mark.parametrize("tool", ["box", "scribble", "lasso"])
+def test_scrolling_on_after_a_prompt_is_not_undone(page_app, tool: str) -> None:
+    tab = Tab(page_app)
+    page_app.act(f"tool_{tool}")
+    there = {"type": "state", "cross": [20, 30, 9]}
+    tab.got.clear()
+    tab.draw("axial", (12, 22, 9), (28, 38, 9), (12, 38, 9), state=there, wait=False)
+    tab.tell(type="state", cross=[20, 30, 11])
+    page_app.wait()
+    assert page_app.session.prompts
+    assert page_app.views.cross == (20, 30, 11)
+    assert not any("cross" in content for content, _ in tab.got), "the page is where its user is"
 
 
 @pytest.mark.parametrize("ratio", [1, 1.25, 2])
@@ -179,6 +168,25 @@ def test_a_range_keeps_the_brush_to_its_intensities(page_app) -> None:
     assert "type the lower one first" in page_app.status.message
 
 
+def test_a_range_that_nobody_typed_is_the_windows_and_one_that_was_typed_stays_with_its_image(page_app) -> None:
+    tab = Tab(page_app)
+    row = page_app.row
+    page_app.act("tool_brush")
+    row.range.value = True
+    assert row.bounds == (-160, 240)
+    tab.tell(type="state", window=[-600, 1500])
+    assert row.bounds == (-1350, 150)
+    assert (row.lower.value, row.upper.value) == (-1350, 150), "what counts is what is shown"
+    row.lower.value = 50
+    tab.tell(type="state", window=[40, 400])
+    row.range.value = False
+    row.range.value = True
+    assert row.bounds == (50, 150), "typed"
+    page_app.stage.show(snb.Session(ball_volume(), model_of(BallNetwork())))
+    page_app.stage.refresh()
+    assert row.bounds == (-160, 240), "of another image"
+
+
 def test_painting_what_is_hidden_shows_it_again(page_app) -> None:
     tab = Tab(page_app)
     page_app.act("tool_brush")
@@ -203,7 +211,7 @@ def test_voxels_of_other_objects_are_spared_and_that_is_said(page_app) -> None:
     page_app.wait()
     tab.draw("axial", *AXIAL, mm=20)
     assert not (page_app.session.mask & first).any()
-    assert "left to other objects" in page_app.status.message
+    assert "left to “object 1”" in page_app.status.message
 
 
 # -- measuring -------------------------------------------------------------------------------------------------------
@@ -252,101 +260,6 @@ def test_measures_belong_to_their_volume(page_app) -> None:
     tab.draw("axial", BALL, (30, 30, 9))
     page_app.stage.show(snb.Session(ball_volume(), model_of(BallNetwork())))
     assert page_app.views.measures == []
-
-
-# -- the row ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_page_arms_tools_sizes_the_brush_and_turns_the_sign_by_itself(page_app) -> None:
-    tab = Tab(page_app)
-    tab.got.clear()
-    tab.tell(type="state", tool="brush", mm=14.5, left=False)
-    assert (page_app.views.armed.name, page_app.views.armed.mm) == ("brush", 14.5)
-    assert page_app.row.size.value == 14.5
-    assert page_app.row.sign.value is False
-    assert not any({"armed", "left"} & set(content) for content, _ in tab.got), "nothing moves under the user's hand"
-    other = Tab(page_app, "other")
-    tab.tell(type="state", tool="eraser")
-    assert other.last("armed")["name"] == "eraser"
-    tab.tell(type="state", tool="chainsaw")
-    assert "There is no tool “chainsaw”" in page_app.status.message
-    assert tab.last("armed")["name"] == "eraser", "the page is put right"
-
-
-def test_keys_arm_tools_and_size_the_brush_where_the_kernel_hears_them(page_app) -> None:
-    for key, name in zip("prslbewq", TOOLS, strict=True):
-        page_app.page._message(page_app.page, {"type": "key", "key": key}, [])
-        assert page_app.views.armed.name == name
-        pressed = [tool for tool, entry in page_app.row._entries.items() if "mod-active" in entry.button._dom_classes]
-        assert pressed == [name]
-    before = page_app.views.armed.mm
-    page_app.page._message(page_app.page, {"type": "key", "key": "]"}, [])
-    assert page_app.views.armed.mm == pytest.approx(before * 1.2)
-    for _ in range(60):
-        page_app.page._message(page_app.page, {"type": "key", "key": "["}, [])
-    assert page_app.views.armed.mm == 0.5
-
-
-def test_the_row_shows_what_the_model_takes_and_why_a_tool_is_off(page_app) -> None:
-    Tab(page_app)
-    buttons = {name: entry.button for name, entry in page_app.row._entries.items()}
-    assert "snb-translated" in buttons["box"]._dom_classes
-    assert "told clicks" in buttons["box"].tooltip
-    assert "snb-translated" not in buttons["point"]._dom_classes
-    assert buttons["brush"].tooltip == "Paint by hand; the right button erases (B)."
-    page_app.act("tool_lasso")
-    page_app.session.model.prompts = {**page_app.session.model.prompts, "lasso": "refused", "scribble": "native"}
-    page_app.stage.refresh()
-    assert buttons["lasso"].disabled
-    assert "takes no lasso" in buttons["lasso"].tooltip
-    assert "snb-translated" not in buttons["scribble"]._dom_classes
-    assert page_app.views.armed.name == "point", "it is put down"
-    page_app.page._message(page_app.page, {"type": "key", "key": "l"}, [])
-    assert "takes no lasso" in page_app.status.message
-    assert page_app.views.armed.name == "point"
-
-
-def test_a_tool_of_any_shape_can_be_added_and_gets_its_outline(page_app) -> None:
-    got = []
-    page_app.row.add(Armed("cut", "line", says="yes"), "Cut", "Cut along a line", got.append)
-    tab = Tab(page_app)
-    assert "cut" in [tool["name"] for tool in tab.last("tools")]
-    page_app.row.choose("cut")
-    tab.draw("coronal", (14, 24, 5), (26, 24, 9))
-    (stroke,) = got
-    assert stroke.plane.name == "coronal"
-    np.testing.assert_allclose(stroke.places, [(14, 24, 5), (26, 24, 9)], atol=1e-6)
-    np.testing.assert_allclose(stroke.outline, [stroke.plane.from_voxel(place) for place in stroke.places], atol=1e-6)
-
-
-# -- on the way ------------------------------------------------------------------------------------------------------
-
-
-def test_a_stroke_is_settled_once_its_mask_is_there(page_app) -> None:
-    tab = Tab(page_app)
-    page_app.act("tool_brush")
-    tab.got.clear()
-    tab.draw("axial", *AXIAL)
-    order = [name for content, _ in tab.got for name in ("objects", "settled") if content.get(name)]
-    assert order == ["objects", "settled"]
-
-
-def test_a_stroke_on_a_case_that_is_gone_is_told(page_app) -> None:
-    tab = Tab(page_app)
-    page_app.act("tool_brush")
-    page_app.views.show(page_app.session.volume)  # another generation
-    tab.draw("axial", *AXIAL)
-    assert page_app.session.steps == ()
-    assert "draw it where you mean it" in page_app.status.message
-
-
-@pytest.mark.parametrize("broken", [{"points": []}, {"points": [[float("nan"), 1]]}, {"tool": "nothing"}])
-def test_a_broken_message_changes_nothing(page_app, broken: dict) -> None:
-    tab = Tab(page_app)
-    page_app.act("tool_brush")
-    tab.draw("axial", *AXIAL, **broken)
-    assert page_app.session.steps == ()
-    assert "again" in page_app.status.message or "choose another" in page_app.status.message
 
 
 # -- the other renderer ----------------------------------------------------------------------------------------------

@@ -66,6 +66,27 @@ export function inside(voxel, volume) {
   return voxel.every((index, axis) => index >= 0 && index < volume[axis]);
 }
 
+// Where to look for what was drawn: half-way along an open line, else in the middle of what it spans; null where all of
+// it lies outside the slice, on one side.
+export function middle(plane, points, open) {
+  const [rows, columns] = plane.shape;
+  const cut = points.map((at) => [columns, rows].map((size, axis) => Math.min(Math.max(at[axis], 0), size - 1)));
+  const outside = [columns, rows].some((size, axis) =>
+    points.every((at) => at[axis] < -0.5) || points.every((at) => at[axis] >= size - 0.5));
+  if (outside) return null;
+  if (!open) {
+    return [0, 1].map((axis) => cut.map((at) => at[axis]))
+      .map((all) => (all.reduce((a, b) => Math.min(a, b)) + all.reduce((a, b) => Math.max(a, b))) / 2);
+  }
+  const lengths = cut.slice(1).map((at, n) => Math.hypot(at[0] - cut[n][0], at[1] - cut[n][1]));
+  let left = lengths.reduce((sum, length) => sum + length, 0) / 2;
+  for (const [n, length] of lengths.entries()) {
+    if (length > 0 && left <= length) return [0, 1].map((axis) => cut[n][axis] + (left / length) * (cut[n + 1][axis] - cut[n][axis]));
+    left -= length;
+  }
+  return cut[0];
+}
+
 // A round length in mm that a quarter of a view's width holds.
 export function barLength(scale, width) {
   return [1, 2, 5, 10, 20, 50, 100].filter((mm) => mm * scale < 0.25 * width).pop() ?? 1;

@@ -30,7 +30,7 @@ function modifiers(event) {
 export function listen(picture, hands, signal) {
   const target = picture.overlay;
   const pointers = new Map(); // held down, by id: the last position
-  let held = null; // what the first of them does
+  let held = null; // what the first of them does, by its `id`; two fingers pinch
   let rest = 0; // pixels scrolled that make no slice yet
   let restAt = 0;
   const on = (type, handler, options = {}) => target.addEventListener(type, handler, { signal, ...options });
@@ -43,10 +43,10 @@ export function listen(picture, hands, signal) {
     if (event.button !== 0 && !erases) return null;
     const left = !erases && !event.ctrlKey;
     const finger = touch && !hands.tool().draws; // else it draws, and two fingers move
-    const hold = { kind: finger ? "finger" : "tool", left };
+    const hold = { kind: finger ? "finger" : "tool", left, draws: hands.tool().draws };
     if (finger) {
       hold.timer = setTimeout(() => {
-        if (held === hold && !hold.moved) {
+        if (held === hold && !hold.moved && hold.plane === picture.plane) {
           hands.tool().tap(picture, at, { ...hold, left: false });
           hold.kind = "done";
         }
@@ -60,6 +60,11 @@ export function listen(picture, hands, signal) {
     held = null;
   };
 
+  const drop = () => {
+    if (held?.started) hands.tool().cancel();
+    end();
+  };
+
   on("pointerdown", (event) => {
     if (picture.plane === null || picture.shown === null) {
       hands.early();
@@ -67,14 +72,17 @@ export function listen(picture, hands, signal) {
     }
     event.preventDefault(); // no selection, no scrolling by the middle button
     if (event.pointerType === "touch" && held?.pointerType === "pen") return; // the hand that holds the pen
+    if (event.pointerType === "pen" && held?.pointerType === "touch") {
+      drop(); // that hand came first
+      pointers.clear();
+    }
     target.setPointerCapture(event.pointerId);
     const at = position(picture, event);
     pointers.set(event.pointerId, at);
     hands.enter(picture);
-    if (event.pointerType === "touch" && pointers.size === 2) {
-      clearTimeout(held?.timer);
-      if (held?.started) hands.tool().cancel();
-      held = { kind: "pinch", start: at, moved: true };
+    if (event.pointerType === "touch" && held?.pointerType === "touch" && pointers.size === 2) {
+      drop();
+      held = { kind: "pinch", pointerType: "touch", start: at, moved: true };
       return;
     }
     if (held !== null) return;
@@ -82,6 +90,7 @@ export function listen(picture, hands, signal) {
     if (held === null) return;
     Object.assign(held, { start: at, last: at, shown: picture.shown, matrix: picture.matrix(), moved: false });
     Object.assign(held, { button: event.button, modifiers: modifiers(event), pointerType: event.pointerType });
+    Object.assign(held, { id: event.pointerId, plane: picture.plane });
     if (held.kind === "tool") {
       held.started = true;
       hands.tool().down(picture, at, held);
@@ -124,7 +133,7 @@ export function listen(picture, hands, signal) {
     if (event.pointerType !== "touch") hands.hover(picture, at, modifiers(event));
     if (!pointers.has(event.pointerId)) return;
     if (held?.kind === "pinch") pinch(event.pointerId, at);
-    else if (held !== null && held.kind !== "done") drag(event, at);
+    else if (held?.id === event.pointerId && held.kind !== "done" && held.plane === picture.plane) drag(event, at);
     pointers.set(event.pointerId, at);
   });
 
@@ -134,9 +143,14 @@ export function listen(picture, hands, signal) {
       if (pointers.size === 0) held = null;
       return;
     }
-    if (event.button !== held.button && event.pointerType === "mouse") return;
-    const at = position(picture, event);
+    if (held.id !== event.pointerId) return;
+    const at = position(picture, event); // whichever button a mouse let go last: none is down any more
     const was = held;
+    if (was.plane !== picture.plane) {
+      end();
+      if (was.kind === "tool" && (was.draws || !was.moved)) hands.late(was.draws ? "stroke" : "press");
+      return;
+    }
     if (was.kind !== "done") drag(event, at);
     end();
     if (was.kind === "window" && !was.moved) hands.look(picture, was.start);
@@ -146,8 +160,8 @@ export function listen(picture, hands, signal) {
 
   const cancel = (event) => {
     pointers.delete(event.pointerId);
-    if (held?.started) hands.tool().cancel();
-    if (pointers.size === 0) end();
+    if (held?.id === event.pointerId) drop();
+    else if (pointers.size === 0) end();
   };
   on("pointercancel", cancel);
   on("lostpointercapture", (event) => {

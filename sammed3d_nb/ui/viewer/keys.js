@@ -1,19 +1,7 @@
 // The keys that need no kernel: those of `shortcuts.py` that move through slices or change how they are drawn. They are
 // heard before `page.js` hears them; it sends the others to the kernel.
 
-function keyName(event) {
-  const key = event.key.toLowerCase();
-  const shift = event.shiftKey && (key.length > 1 || key !== key.toUpperCase()) ? "shift+" : "";
-  return (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.altKey ? "alt+" : "") + shift + key;
-}
-
-// Whether a control needs a key for itself while it has the focus.
-function takesKey(target, key) {
-  if (target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]")) {
-    return true;
-  }
-  return /^(arrow|page|home|end)/.test(key) && target.matches?.("[role=slider], [role=radio], input[type=range]");
-}
+import { keyName, takesKey } from "./keynames.js";
 
 const SLICES = { slice_up: 1, slice_down: -1, slice_up_10: 10, slice_down_10: -10 };
 const ZOOM = { zoom_in: 1.25, zoom_out: 0.8 };

@@ -1,13 +1,20 @@
 // The page's end of the tool row (`tool_row.py`): tools, brush and sign change here at once, and the kernel hears of it;
 // what was drawn goes there as one message.
 
-import { inside, toVoxel } from "./geometry.js";
+import { inside, middle, toVoxel } from "./geometry.js";
+
+const [LEAST_MM, MOST_MM] = [0.5, 100]; // of a brush, as in `stroke.py`
 
 export class Row {
   constructor(views, signal) {
     this.views = views;
-    window.addEventListener("click", (event) => this.pick(event.target), { capture: true, signal });
-    window.addEventListener("snb-lost", () => this.forget(), { signal });
+    const ours = (handle) => (event) => {
+      const app = this.views.root.closest(".sammed3d-app"); // one of several on the page
+      if (app !== null && event.target.closest?.(".sammed3d-app") === app) handle(event.target);
+    };
+    window.addEventListener("click", ours((target) => this.pick(target)), { capture: true, signal });
+    window.addEventListener("change", ours((target) => this.type(target)), { capture: true, signal });
+    window.addEventListener("snb-lost", ours(() => this.forget()), { signal });
   }
 
   // What got lost on the way is said by `health.js`; it is not to look as if it counted.
@@ -25,6 +32,7 @@ export class Row {
     scene.armed = armed;
     delete changes.tool;
     delete changes.mm;
+    delete changes.ball;
     this.show();
   }
 
@@ -50,19 +58,44 @@ export class Row {
     return true;
   }
 
-  // A button of the row was pressed; its own message to the kernel comes after ours.
+  // A button of the row was pressed: it counts from now on, whenever the kernel hears of it. Its own message to the
+  // kernel comes after ours.
   pick(target) {
-    const button = target.closest?.(".snb-tool");
-    if (!button || button.disabled || !this.views.root.closest(".sammed3d-app")?.contains(button)) return;
-    const name = [...button.classList].find((one) => one.startsWith("snb-tool_"))?.slice("snb-tool_".length);
-    if (name !== undefined && this.arm(name)) this.views.talk.flush();
+    const button = target.closest?.("button");
+    if (!button || button.disabled) return;
+    if (button.classList.contains("snb-tool")) {
+      const name = [...button.classList].find((one) => one.startsWith("snb-tool_"))?.slice("snb-tool_".length);
+      if (name === undefined || !this.arm(name)) return;
+    } else if (button.closest(".snb-sign")) this.sign(button.getAttribute("value") === "0"); // + stands before −
+    else if (button.classList.contains("snb-brush-ball")) this.shape({ ball: !button.classList.contains("mod-active") });
+    else return;
+    this.views.talk.flush();
+  }
+
+  // A diameter was typed.
+  type(target) {
+    const mm = Number.parseFloat(target.value);
+    if (!target.closest(".snb-brush-size") || Number.isNaN(mm)) return;
+    this.shape({ mm: Math.min(Math.max(mm, LEAST_MM), MOST_MM) });
+    this.views.talk.flush();
+  }
+
+  // What is typed and not confirmed counts when one goes on to draw.
+  takeTyped() {
+    const { activeElement } = document;
+    if (activeElement?.closest(".snb-brush-size")) activeElement.blur();
   }
 
   size(factor) {
+    const mm = Math.min(Math.max(this.views.scene.armed.mm * factor, LEAST_MM), MOST_MM);
+    this.shape({ mm: Math.round(mm * 100) / 100 });
+  }
+
+  // Another brush.
+  shape(changed) {
     const { scene } = this.views;
-    const mm = Math.round(Math.min(Math.max(scene.armed.mm * factor, 0.5), 100) * 100) / 100;
-    scene.armed = { ...scene.armed, mm };
-    this.views.told({ mm });
+    scene.armed = { ...scene.armed, ...changed };
+    this.views.told(changed);
     this.views.redraw(false);
   }
 
@@ -99,6 +132,7 @@ export class Row {
   // been moved since.
   finish(stroke) {
     const { picture, matrix: [[a, , c], [, e, f]], shown, name, mm, ball, positive, points, button, modifiers } = stroke;
+    if (stroke.says === "sign" && !stroke.turns) this.follow(stroke); // a prompt
     stroke.n = ++this.views.presses;
     const round = (pixels) => Math.round(pixels * 1000) / 1000;
     this.count();
@@ -107,5 +141,10 @@ export class Row {
       points: points.map(([column, row]) => [round((column - c) / a), round((row - f) / e)]),
       tool: name, mm, ball, positive, button, modifiers, state: this.views.state(),
     });
+  }
+  // The other views show what was said on one of them; the kernel does not move them, since one may scroll on meanwhile.
+  follow({ picture, shape, points, shown }) {
+    const at = middle(picture.plane, points, shape === "line");
+    if (at !== null) this.views.move(toVoxel(picture.plane, ...at, shown));
   }
 }

@@ -5,7 +5,8 @@
 //   cancel (): what was begun does not count;
 //   draw (context, picture, shades): what is drawn now or waits for the kernel, at every frame of the lines.
 // `at` is CSS pixels on the view (`picture.at` makes columns and rows of them), `held` has `left`, `button`,
-// `modifiers`, `pointerType`, and `shown` and `matrix`, the slice and its transform at the press.
+// `modifiers`, `pointerType`, `draws` (whether the tool of the press did), and `shown` and `matrix`, the slice and its
+// transform at the press.
 
 import { position } from "./gestures.js";
 import { drawCircle, drawStroke } from "./marks.js";
@@ -67,7 +68,7 @@ export class Tools {
 
   tap(picture, at, held) {
     if (this.stroke !== null) this.up(picture);
-    else if (!this.draws) this.press(picture, at, held);
+    else if (!this.draws && !held.draws) this.press(picture, at, held); // else another tool was armed meanwhile
   }
 
   up(picture) {

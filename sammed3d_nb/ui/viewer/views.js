@@ -70,14 +70,15 @@ class Views {
     for (const flag of FLAGS) model.on(`change:${flag}`, this.onFlag);
     listenToKeys(this, signal);
     window.addEventListener("pointerdown", (event) => {
-      if (!this.root.contains(event.target)) this.talk.flush(); // a button: the kernel is to know where we are
+      if (this.root.contains(event.target)) this.row.takeTyped();
+      else this.talk.flush(); // a button: the kernel is to know where we are
     }, { capture: true, signal });
     this.watchRatio();
     this.send({ type: "hello" });
   }
 
   send(content) {
-    this.model.send({ ...content, page: this.page, generation: this.scene.generation });
+    this.model.send({ generation: this.scene.generation, ...content, page: this.page });
   }
 
   // -- from the kernel ---------------------------------------------------------------------------------------------
@@ -97,8 +98,7 @@ class Views {
     const { scene } = this;
     if (message.type === "scene") this.open(message);
     else if (message.generation !== scene.generation) return; // of the volume before
-    const { cross, window: wide, looks, objects, marks, cubes, left, arrange, heard } = message;
-    const { armed, settled } = message;
+    const { cross, window: wide, looks, objects, marks, cubes, left, arrange, heard, armed, settled } = message;
     for (const what of ["tools", "lines", "measures"]) if (message[what] !== undefined) scene[what] = message[what];
     if (armed !== undefined) this.row.take(armed);
     if (left !== undefined) {
@@ -290,6 +290,7 @@ class Views {
         this.send({ type: "early" });
         if (this.scene.tool.draws) this.row.count(); // where there is no image at all, `page.js` says so
       },
+      late: (type) => this.send({ type, generation: -1 }), // begun on the case before, which the kernel says
       leave: () => {
         if (this.scene.tool.brush && this.scene.mouse !== null) this.retrace(this.scene.mouse[0]);
         this.scene.mouse = null;
