@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.segmenter import Engine
-from sammed3d_nb.session import record
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.session.steps import Step
 from sammed3d_nb.worklist import standing
@@ -21,11 +19,9 @@ from sammed3d_nb.worklist.ahead import Ahead
 from sammed3d_nb.worklist.catalogue import Catalogue
 from sammed3d_nb.worklist.lease import Lease, guarded
 from sammed3d_nb.worklist.listing import Found
-from sammed3d_nb.worklist.records import open_record, open_volume, record_name
+from sammed3d_nb.worklist.records import check_own, open_record, open_volume, record_name
 from sammed3d_nb.worklist.scan import mark_of
 from sammed3d_nb.worklist.standing import DONE, IN_PROGRESS, NEEDS_REVIEW, NEW, REJECTED, Work
-
-_BYTES = 4  # of a voxel, at most, as far as one guesses before a file is read
 
 
 @dataclass
@@ -103,9 +99,7 @@ class Desk(Catalogue):
         found = self.cases[self.number(case)]
         if found.key in self._open or found.path.endswith(".json"):
             return False
-        return self._ahead.prepare(
-            found.key, prod(found.size) * _BYTES if found.size else 0, partial(self.read, found.key)
-        )
+        return self._ahead.prepare(found.key, self.nbytes(found.key), partial(self.read, found.key))
 
     def work(self, case: int | str) -> Work:
         """The annotator's own work on a case."""
@@ -170,6 +164,13 @@ class Desk(Catalogue):
             )
         if not session.autosave.exists():
             session.save(session.autosave)
+        kept = self._kept_in(session)
+        told = None if kept is None else self._index.contents().records.get(kept)
+        if told is not None and told.mark != mark_of(session.steps):
+            raise UserError(
+                f"The record of {opened.found.name} is not what is on the screen, as after work in another page: open "
+                "the case again, or save what is on the screen (what lies there is kept as .bak)."
+            )
         if state == DONE and any(one.decision == REJECTED and self.who in one.of for one in self.entry(case).reviews):
             state = NEEDS_REVIEW
         self._say(opened, state, session)
@@ -184,7 +185,7 @@ class Desk(Catalogue):
     def ask_again(self, case: int | str, on: bool = True) -> None:
         """Ask for a second reading of a case by somebody else, or no longer."""
         found = self.cases[self.number(case)]
-        wanted = found.readings or self.readings
+        wanted = self.wanted(found.key)
         self._write(found, readings=max(2, wanted) if on else wanted)
 
     # -- inside ------------------------------------------------------------------------------------------------
@@ -207,12 +208,7 @@ class Desk(Catalogue):
                 f"{found.name} is a saved session, which is gone on with in its own file; open it without --blind and "
                 "--review, or give its image."
             )
-        whose = record.load(path).get("annotator")
-        if whose and whose != self.who:
-            raise UserError(
-                f"{found.name} is {whose}'s saved session, and you are {self.who}; give its image to work on it in a "
-                "record of your own."
-            )
+        check_own(path, self.who)
         return open_record(path, model, take_over=take_over, anonymous=self.anonymous)
 
     def _work(self, found: Found) -> Work:
@@ -222,7 +218,7 @@ class Desk(Catalogue):
 
     def _written(self, found: Found) -> Work:
         """The annotator's own work on a case, by its file."""
-        wanted = found.readings or self.readings
+        wanted = self.wanted(found.key)
         blank = Work(found.key, self.who, readings=wanted, name="" if self.anonymous else found.name)
         kept = standing.load(self.state, blank.file)
         if isinstance(kept, Work):
@@ -253,6 +249,9 @@ class Desk(Catalogue):
             session.begin_with(first.name, first.colour)
         if session.autosave is not None and session.autosave.exists():
             silent = bool(work.mark) and work.state in (DONE, NEEDS_REVIEW) and work.mark != mark_of(session.steps)
+            told = standing.load(self.state, work.file)
+            if isinstance(told, Work) and told.readings < work.readings:  # more are wanted than were then
+                self._write(found)
             if silent or (work.state == NEW and session.can_undo):  # of the days before, or begun from another's
                 self._say(opened, IN_PROGRESS, session)
         return session, opened
@@ -320,13 +319,18 @@ class Desk(Catalogue):
                 return
             if opened.lease.taken_by == self.who:  # in another page, which says from now on how the case is
                 return
+            lease, done = opened.lease, opened.work.state != IN_PROGRESS
+            elsewhere = lease.lost_to == self.who  # in another page, which has left it since
+            gone = lease.interrupted or not (lease.error or lease.held)  # so perhaps, and its file tells
             same = opened.work.record == self._kept_in(session)
             empty = not session.steps and not any(item.local.count for item in session.objects)
-            back = opened.work.state == IN_PROGRESS and empty and opened.fresh
-            if not back and ((opened.work.state == IN_PROGRESS and same) or last_step(session) is opened.last):
+            back = not done and empty and opened.fresh
+            changed = last_step(session) is not opened.last and (done or not same)
+            if not (changed or back or elsewhere or gone):
                 return
             try:
-                elsewhere = self._say(opened, NEW if back else IN_PROGRESS, session)
+                elsewhere |= self._say(opened, NEW if back else IN_PROGRESS, session)
+                lease.interrupted = False
             except UserError as error:  # the change itself has worked, and is saved
                 session.autosave_error = str(error)
             else:
@@ -352,11 +356,11 @@ class Desk(Catalogue):
             there = self._written(opened.found)
             before = there if there.turn > known.turn else replace(known, notes=there.notes, readings=there.readings)
             reviews = self._index.contents().reviews.get(known.case, ())
-            told = any(one.of.get(self.who) == before.turn for one in reviews)
+            rejected = standing.standing(before, reviews) == REJECTED  # that is over when something is said of it
             work = replace(
                 before,
                 state=state,
-                turn=before.turn + (told or state != before.state),
+                turn=before.turn + (rejected or state != before.state),
                 record=self._kept_in(session),
                 fingerprint=known.fingerprint,
                 changed=standing.now(),

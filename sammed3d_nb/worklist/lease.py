@@ -82,6 +82,8 @@ class Lease:
         """Why it could not be written."""
         self.lost_to: str | None = None
         """Who was seen to have taken it over."""
+        self.interrupted = False
+        """Whether its file was gone for a while, as where somebody has taken it over and has left."""
         self._ended = Event()
         try:
             with guarded(folder):
@@ -147,6 +149,7 @@ class Lease:
         with suppress(OSError, RecordInUse), guarded(self.path.parent):
             if self._is_new() and not self._ended.is_set():
                 self._take(take_over=False)
+                self.interrupted = True
 
 
 def held(path: Path) -> Held | None:

@@ -19,7 +19,7 @@ from typing import Any
 from sammed3d_nb import atomic
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.worklist.people import slug
-from sammed3d_nb.worklist.shared import made
+from sammed3d_nb.worklist.shared import free, made
 
 NEW, IN_PROGRESS, DONE, NEEDS_REVIEW, REJECTED = STATES = ("new", "in progress", "done", "needs review", "rejected")
 ACCEPTED = "accepted"
@@ -150,15 +150,6 @@ def write(folder: Path, told: Work | Review, *, overwrite: bool = True) -> None:
             f"{path} cannot be written ({atomic.reason(error)}), so the case's state stays as it was; make room or "
             "choose a folder that you may write to."
         ) from error
-
-
-def free(path: Path) -> Path:
-    """The path, or that with the first number behind it of which there is no file."""
-    number, found = 1, path
-    while os.path.lexists(found):
-        number += 1
-        found = path.with_name(f"{path.name}{number}")
-    return found
 
 
 def load(folder: Path, name: str) -> Work | Review | None:

@@ -205,6 +205,19 @@ def _goes_on(begun: Work | Review | None, own: str, entry: Entry) -> bool:
     return last is None or (last is entry.accepted and last.record == own)
 
 
+def aside(folder: Path) -> set[Path]:
+    """The records that nothing in the state of a worklist names, of people whose other record of that image is named.
+
+    Of one who had a case open in two pages, the record of the one that was taken over.
+    """
+    contents = Index(folder).contents()
+    named = {work.record for works in contents.works.values() for work in works}
+    named |= {review.record for reviews in contents.reviews.values() for review in reviews}
+    told = contents.records.values()
+    whose = {(one.annotator, one.fingerprint) for one in told if one.file in named}
+    return {folder / one.file for one in told if one.file not in named and (one.annotator, one.fingerprint) in whose}
+
+
 def finished(folder: Path) -> list[Path] | None:
     """The records that hold for the cases of a folder that are done; None where it holds no state of a worklist."""
     index = Index(folder)
@@ -213,6 +226,7 @@ def finished(folder: Path) -> list[Path] | None:
     contents = index.contents()
     latest: dict[str, Work] = {}  # of a case that has another name now, what was said by that
     for work in (work for works in contents.works.values() for work in works if work.record):
+        assert work.record is not None
         other = latest.setdefault(work.record, work)
         if work.turn > other.turn or (work.turn == other.turn and work.was):
             latest[work.record] = work
