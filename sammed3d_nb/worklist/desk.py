@@ -229,7 +229,7 @@ class Desk(Catalogue):
     def _to_work(
         self, found: Found, volume: Volume, model: Engine, lease: Lease, take_over: bool, base: str | None
     ) -> tuple[Session, Opened]:
-        work = self._work(found)
+        work = self._written(found)  # not as an older page knows it
         contents = self._index.contents()
         if work.record is None:  # the case was called otherwise, as below another folder
             work = self._moved(work, volume, contents.works) or work

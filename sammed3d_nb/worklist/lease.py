@@ -178,9 +178,9 @@ def leases(folder: Path) -> dict[str, Held]:
 @contextmanager
 def guarded(folder: Path) -> Iterator[None]:
     """One process at a time reads and writes leases and one's own states; a process that is killed lets go."""
-    made(folder)
     file = folder / "guard"
     try:
+        made(folder)
         if file.is_symlink():
             file.unlink()  # nothing that was planted is followed
         guard = FileLock(file, timeout=10, mode=mode_in(folder))
