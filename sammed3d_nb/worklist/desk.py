@@ -1,7 +1,7 @@
 """Opening the cases of a worklist and working on them: each annotator in a record of their own."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +17,7 @@ from sammed3d_nb.session.steps import Step
 from sammed3d_nb.worklist import standing
 from sammed3d_nb.worklist.ahead import Ahead
 from sammed3d_nb.worklist.catalogue import Catalogue
+from sammed3d_nb.worklist.labels import listed
 from sammed3d_nb.worklist.lease import Lease, guarded
 from sammed3d_nb.worklist.listing import Found
 from sammed3d_nb.worklist.records import check_own, open_record, open_volume, record_name
@@ -395,9 +396,3 @@ def last_step(session: Session) -> Step | None:
     """The last step of a session; None before the first."""
     steps = session.steps
     return steps[-1] if steps else None
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names of objects in a sentence."""
-    quoted = [f"“{name}”" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -10,10 +10,11 @@ from sammed3d_nb.session import record
 from sammed3d_nb.session.objects import SegmentedObject
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.worklist import standing
-from sammed3d_nb.worklist.desk import Desk, Opened, last_step, listed
+from sammed3d_nb.worklist.desk import Desk, Opened, last_step
 from sammed3d_nb.worklist.difference import Difference, difference
 from sammed3d_nb.worklist.entries import Entry
 from sammed3d_nb.worklist.index import REVIEWED, Index
+from sammed3d_nb.worklist.labels import listed
 from sammed3d_nb.worklist.lease import Lease
 from sammed3d_nb.worklist.listing import Found
 from sammed3d_nb.worklist.records import record_name
