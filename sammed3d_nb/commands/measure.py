@@ -38,10 +38,10 @@ def run(options: argparse.Namespace) -> int:
         volume = open_recorded(fields["volume"], path, options.image)
         history = record.history_of(fields, volume, path)
         found = measured(history.state.listed, volume, history.past)
-        bare = bool(fields["options"].get("anonymous"))
         who = fields.get("annotator")
-        case, annotator = ("", "") if bare else (volume.name, who if isinstance(who, str) else "")
-        text += csv_text(found, case, annotator, head=not text)
+        annotator = who if isinstance(who, str) else None
+        anonymous = bool(fields["options"].get("anonymous"))
+        text += csv_text(found, volume.name, annotator, anonymous=anonymous, head=not text)
     if options.csv is None:
         sys.stdout.write(text)
     else:

@@ -14,7 +14,7 @@ from sammed3d_nb.errors import UserError, VolumeError
 from sammed3d_nb.imaging import dicom, dicom_header
 from sammed3d_nb.imaging.label_maps import NamedMask, read_label_map
 from sammed3d_nb.imaging.region import LocalMask
-from sammed3d_nb.imaging.terms import term_of
+from sammed3d_nb.imaging.terms import Term, term_of
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.version import __version__
 
@@ -34,18 +34,26 @@ _MAY_BE_EMPTY = (
 
 
 def write_seg(
-    masks: Sequence[NamedMask], volume: Volume, path: Path, *, answered_by: Sequence[str] = (), overwrite: bool = False
+    masks: Sequence[NamedMask],
+    volume: Volume,
+    path: Path,
+    *,
+    answered_by: Sequence[str] = (),
+    codes: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> Path:
     """Write masks as one binary DICOM SEG that refers to the slices of the volume's DICOM image.
 
-    It is read back and every mask compared before it takes its place. Names that SNOMED CT knows get its codes, others
-    are "tissue". The same object of the same series has the same tracking UID in every file.
+    It is read back and every mask compared before it takes its place. A code of SNOMED CT is
+    told as it is; without one, names that SNOMED CT knows get its codes and others are "tissue". The same object of the
+    same series has the same tracking UID in every file.
 
     Args:
         masks: On the volume's grid; each has a voxel. They may overlap.
         volume: Read from a DICOM series or multi-frame file.
         path: Ends in .dcm.
         answered_by: For each mask what made it, e.g. the model's name; "" for hands alone.
+        codes: For each mask its code of SNOMED CT; "" where its name has to do.
         overwrite: Whether a file that is there may be replaced.
 
     Raises:
@@ -54,7 +62,9 @@ def write_seg(
     check_source(volume)
     if path.exists() and not overwrite:
         raise VolumeError(f"{path} is there already and was not to be overwritten; choose another name.")
-    data = _dataset(masks, volume, [*answered_by, *[""] * len(masks)])
+    padded = [*codes, *[""] * len(masks)]
+    terms = [term_of(mask.name, code) for mask, code in zip(masks, padded, strict=False)]
+    data = _dataset(masks, terms, volume, [*answered_by, *[""] * len(masks)])
     with atomic.told(path), atomic.drafts(path, overwrite=overwrite) as folder:
         data.save_as(folder / path.name, enforce_file_format=True)
         found = read_label_map(folder / path.name, volume)
@@ -79,7 +89,7 @@ def check_source(volume: Volume) -> None:
         ) from error
 
 
-def _dataset(masks: Sequence[NamedMask], volume: Volume, answered_by: Sequence[str]) -> Any:
+def _dataset(masks: Sequence[NamedMask], terms: Sequence[Term], volume: Volume, answered_by: Sequence[str]) -> Any:
     import highdicom as hd
     from pydicom.uid import generate_uid
 
@@ -88,8 +98,8 @@ def _dataset(masks: Sequence[NamedMask], volume: Volume, answered_by: Sequence[s
     first = sources[0]
     series = str(first.SeriesInstanceUID)
     described = [
-        _described(number, mask, made, series)
-        for number, (mask, made) in enumerate(zip(masks, answered_by, strict=False), start=1)
+        _described(number, mask, term, made, series)
+        for number, (mask, term, made) in enumerate(zip(masks, terms, answered_by, strict=False), start=1)
     ]
     pixels = _pixels(masks, volume)[order]
     columns, rows, gap = volume.spacing
@@ -175,11 +185,10 @@ def _on_slices(mask: LocalMask, volume: Volume) -> LocalMask:
     return LocalMask.of(volume.slices.take_along(volume.slices.take_back(mask.full), volume.array.shape))
 
 
-def _described(number: int, mask: NamedMask, answered_by: str, series: str) -> Any:
+def _described(number: int, mask: NamedMask, term: Term, answered_by: str, series: str) -> Any:
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    term = term_of(mask.name)
     made = hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC if answered_by else hd.seg.SegmentAlgorithmTypeValues.MANUAL
     algorithm = (
         hd.AlgorithmIdentificationSequence(

@@ -1,4 +1,4 @@
-"""What an object's name means in SNOMED CT, for the formats that ask for codes."""
+"""What an object's code or name means in SNOMED CT, for the formats that ask for codes."""
 
 from __future__ import annotations
 
@@ -43,15 +43,35 @@ class Term(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether the name was understood."""
+        """Whether anything is known of it."""
         return self.kind != self.category
 
 
-def term_of(name: str) -> Term:
-    """Look a name up among the SNOMED CT concepts that DICOM uses, as pydicom lists them.
+def term_of(name: str, code: str = "") -> Term:
+    """What an object is: what its code says, or else its name.
 
-    Left and right may stand before or behind: "left kidney", "kidney_left", "Kidney L".
+    A name that says the same as the code adds the side to it; one that says something else is passed over.
+
+    Args:
+        name: It is looked up among the SNOMED CT concepts that DICOM uses, as pydicom lists them. Left and right may
+            stand before or behind: "left kidney", "kidney_left", "Kidney L".
+        code: Its number in SNOMED CT; "" if nobody said. One that DICOM does not use is called as the object is.
     """
+    named = _named(name)
+    return named if code in ("", named.kind.value) else _coded(code, name, named.category)
+
+
+def _coded(value: str, name: str, category: Code) -> Term:
+    from pydicom.sr.codedict import codes
+
+    keywords = [keyword for keyword, (found, *_) in codes.SCT.concepts.items() if found == value]
+    kind = _code(min(keywords, key=len)) if keywords else None  # of Kidney, EndoRenal and KidneyStructure the plain one
+    if kind is None:
+        return Term(category, Code(value, "SCT", name[:64]))
+    return Term(_category_of(next((one for one in keywords if one in _ALTERED), "")), kind)
+
+
+def _named(name: str) -> Term:
     words = [word.lower() for word in re.findall(r"[A-Za-z]+[0-9]*|[0-9]+", name)]
     side = None
     for end in (0, -1):
@@ -62,13 +82,16 @@ def term_of(name: str) -> Term:
     for candidate in (keyword, keyword.removesuffix("s")):
         kind = _code(candidate) if candidate else None
         if kind is not None:
-            altered = candidate in _ALTERED
-            category = _code("MorphologicallyAbnormalStructure" if altered else "AnatomicalStructure")
-            assert category is not None
-            return Term(category, kind, side)
+            return Term(_category_of(candidate), kind, side)
     tissue = _code("Tissue")
     assert tissue is not None
     return Term(tissue, tissue)
+
+
+def _category_of(keyword: str) -> Code:
+    category = _code("MorphologicallyAbnormalStructure" if keyword in _ALTERED else "AnatomicalStructure")
+    assert category is not None
+    return category
 
 
 def _code(keyword: str) -> Code | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sammed3d_nb.errors import PromptError
 from sammed3d_nb.imaging.region import Index, LocalMask, Region, triple
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.pieces import Pieces, blended
@@ -97,7 +98,16 @@ def places(doubt: Doubt, spacing: Sequence[float], score: str = SCORES[0]) -> It
         doubt: Where the network is unsure.
         spacing: mm along i, j, k.
         score: One of `SCORES`.
+
+    Raises:
+        PromptError: It is none.
     """
+    if score not in SCORES:
+        raise PromptError(f"Places are ranked by one of {', '.join(SCORES)}, not by {score!r:.40}; choose one of them.")
+    return _ranked(doubt, spacing, score)
+
+
+def _ranked(doubt: Doubt, spacing: Sequence[float], score: str) -> Iterator[Place]:
     if not doubt.values.any():
         return
     edges = tuple(spacing)[::-1]

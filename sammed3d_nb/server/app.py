@@ -20,6 +20,8 @@ from sammed3d_nb.server.refusals import Refused, status_of
 
 SWEEP = 2.0
 """Seconds between two looks for leases that have expired."""
+STALLED = 30.0
+"""Seconds that the next part of a body may take: what waits for it holds memory that others could have."""
 _MOST_DRAINED = 2**30
 _DRAINING = 20.0
 _log = logging.getLogger("sammed3d_nb.server")
@@ -58,7 +60,7 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        more = True
+        more, stalled = True, False
 
         async def watched() -> Message:
             nonlocal more
@@ -66,7 +68,20 @@ class App:
             more = message["type"] == "http.request" and message.get("more_body", False)
             return message
 
-        request = Request(scope, watched)
+        async def patient() -> Message:
+            nonlocal stalled
+            try:
+                async with asyncio.timeout(STALLED):
+                    return await watched()
+            except TimeoutError:
+                stalled = True
+                raise Refused(
+                    408,
+                    f"Nothing of what is being sent has come for {STALLED:.0f} s; look at the connection and send it "
+                    "once more.",
+                ) from None
+
+        request = Request(scope, patient)
         try:
             response = await self._call(request)
         except ClientDisconnect:
@@ -80,7 +95,9 @@ class App:
             number = secrets.token_hex(4)
             _log.exception("error %s in %s %s", number, scope["method"], scope["path"][:80])
             response = JSONResponse({"detail": f"The server failed; its log says why under {number}."}, 500)
-        if more and scope["method"] == "POST":  # a client that is still sending would never read the answer
+        if stalled:
+            response.headers["Connection"] = "close"  # what might still come is no request
+        elif more and scope["method"] == "POST":  # a client that is still sending would never read the answer
             await _drain(watched, lambda: more)
         await response(scope, receive, send)
 

@@ -102,16 +102,17 @@ class Current(Calls):
             raise Refused(400, f"image_properties is {properties!r:.40}; expected an object.")
         with ExitStack() as stack:
 
-            def accept(found: Announced) -> None:
+            async def accept(found: Announced) -> None:
                 if len(found.shape) != 4 or found.shape[0] != 1 or min(found.shape[1:]) < 2:
                     raise Refused(
                         400,
                         f"The image is {found.told}; expected one channel of a volume, (1, k, j, i), with at least two "
                         "voxels along each axis.",
                     )
+                await self.house.make_room(lease, found.nbytes)
                 stack.enter_context(self.room_for(found.nbytes, f"An image of {found.told}"))
 
-            body = await packed_body(request, accept)
+            body = await packed_body(request, lease, accept)
             volume = await self.house.show(lease, lambda: (unpacked(body)[0], properties))
             lease.desk.one_object = properties.get("one_object") is True
         return JSONResponse({"original_image_shape": [1, *volume.array.shape], "remarks": list(volume.warnings)})
@@ -189,11 +190,11 @@ class Current(Calls):
         positive, run = flag(meta, "include_interaction"), flag(meta, "run_prediction", True)
         with ExitStack() as stack:
 
-            def accept(found: Announced) -> None:
+            async def accept(found: Announced) -> None:
                 _fits(found, lease.desk)
                 stack.enter_context(self.room_for(found.nbytes, f"A mask of {found.told}"))
 
-            body = await packed_body(request, accept)
+            body = await packed_body(request, lease, accept)
 
             def say(desk: Desk) -> Change:
                 prompt, note = made(desk, unpacked(body), meta.get("interaction_bbox"), positive)
@@ -207,14 +208,14 @@ class Current(Calls):
         run = flag(meta_of(request.headers.get("x-meta")), "run_prediction", False)
         with ExitStack() as stack:
 
-            def accept(found: Announced) -> None:
+            async def accept(found: Announced) -> None:
                 shape = lease.desk.volume.array.shape
                 if found.shape != shape:
                     raise PromptError(f"The mask is {found.told}; expected the image's shape {shape} (k, j, i).")
                 _fits(found, lease.desk)
                 stack.enter_context(self.room_for(found.nbytes, f"A mask of {found.told}"))
 
-            body = await packed_body(request, accept)
+            body = await packed_body(request, lease, accept)
             return await self._answer(request, lambda desk: desk.seed(LocalMask.of(unpacked(body)), run))
 
     async def _answer(self, request: Request, what: Callable[[Desk], Change], *, turn: bool = True) -> Response:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from sammed3d_nb.errors import PromptError, UserError
 from sammed3d_nb.imaging.region import LocalMask, Region
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.readable import readable_ml
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.server import drawn
 from sammed3d_nb.server.keeping import Keeping
@@ -141,8 +142,10 @@ class Desk:
 
     def close(self) -> None:
         """Let go of everything; the record stays."""
-        self._sitting.close()
-        self.image = None
+        try:
+            self._sitting.close()
+        finally:
+            self.image = None
 
     def set_zoom(self, on: bool) -> None:
         """Whether a mask may grow beyond the cube that was asked."""
@@ -315,7 +318,7 @@ class Desk:
             f"{step.space} ({', '.join(f'{value:.4g}' for value in step.point)})" for step in result.trace
         )
         took = sum(result.seconds.values())
-        self._tell(f"{session.undo_name}: {path}; {result.volume_ml:.3g} mL, {took:.2f} s")
+        self._tell(f"{session.undo_name}: {path}; {readable_ml(result.volume_ml)}, {took:.2f} s")
         if session.autosave_error:
             _log.warning("%s", session.autosave_error)
         return result

@@ -103,10 +103,22 @@ class House:
 
     async def retire(self, lease: Lease) -> None:
         """Free what a lease that is over has held; its record stays."""
+        lease.end_uploads()
+        await self._put_away(lease)
+
+    async def make_room(self, lease: Lease, size: int) -> None:
+        """Put a lease's image away, where only that makes room for its next one of so many bytes."""
+        volume = lease.desk.image
+        if volume is not None and self.room.makes_room(volume, lease.desk.served.name, ON_THE_WAY * size):
+            await self._put_away(lease)
+
+    async def _put_away(self, lease: Lease) -> None:
         async with lease.busy:
             volume = lease.desk.image
-            await asyncio.to_thread(lease.desk.close)
-            self._left(volume, lease.desk.served)
+            try:
+                await asyncio.to_thread(lease.desk.close)
+            finally:
+                self._left(volume, lease.desk.served)
 
     async def sweep(self) -> None:
         """Retire the leases whose time is over."""
@@ -157,14 +169,16 @@ class House:
             volume = self.placing.volume(array, properties)
             path = self.keeping.image(volume.fingerprint)
             kept = desk.served.kept_of(volume.array.size)
-            held = self.room.enter(volume if path is None else volume.kept_at(path), desk.served.name, kept)
+            volume = volume if path is None else volume.kept_at(path)
             before = desk.image
+            held = self.room.enter(volume, desk.served.name, kept, before=before)
             try:
                 desk.set_image(held)
-            except BaseException:
-                self._left(held, desk.served)
-                raise
-            self._left(before, desk.served)
+            finally:  # whatever the desk has then, and be it nothing
+                if desk.image is not before:
+                    self._left(before, desk.served)
+                if desk.image is not held or held is before:  # which has been entered twice
+                    self._left(held, desk.served)
             return held
 
         volume = await self.work(lease, put, turn=False)
@@ -198,23 +212,27 @@ class Calls:
         return self.house.room.reserved(ON_THE_WAY * size, what)
 
 
-async def packed_body(request: Request, accept: Callable[[Announced], None]) -> bytearray:
+async def packed_body(request: Request, lease: Lease, accept: Callable[[Announced], Awaitable[None]]) -> bytearray:
     """The body that holds a packed array.
 
     Args:
         request: The request.
+        lease: Whose it is: no more is read when it is over.
         accept: Called with what the array says of itself before the rest is read; refuses it if it is too large.
 
     Raises:
-        Refused: It is none, or longer than it says.
+        Refused: It is none, or longer than it says, or the lease is over.
     """
     body, found = bytearray(), None
-    async for chunk in request.stream():
-        body += chunk
-        if found is None and (found := announced(body)) is not None:
-            accept(found)
-        if found is not None and len(body) > found.most:
-            raise Refused(413, f"The body is larger than the array of {found.told} that it announces; send that alone.")
+    async with lease.upload():
+        async for chunk in request.stream():
+            body += chunk
+            if found is None and (found := announced(body)) is not None:
+                await accept(found)
+            if found is not None and len(body) > found.most:
+                raise Refused(
+                    413, f"The body is larger than the array of {found.told} that it announces; send that alone."
+                )
     if found is None:
         raise Refused(400, "The body is no packed array (NNIA); send one.")
     return body

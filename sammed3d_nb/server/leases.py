@@ -7,6 +7,8 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from sammed3d_nb.server.desk import Desk
@@ -14,6 +16,10 @@ from sammed3d_nb.server.refusals import Refused
 
 RESERVED = 30.0
 """Seconds for which a free place is kept for the one who has waited longest."""
+_OVER = (
+    "There is no such session any more: it was idle for too long, or the server was started again. Connect once more; "
+    "what was said is kept and found again."
+)
 _log = logging.getLogger("sammed3d_nb.server")
 
 
@@ -36,6 +42,7 @@ class Lease:
     seen: float = field(default_factory=time.monotonic)
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     silent: bool = False
+    _uploads: set[asyncio.Timeout] = field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -47,6 +54,31 @@ class Lease:
         self.seen = time.monotonic()
         if acted:
             self.acted = self.seen
+
+    @asynccontextmanager
+    async def upload(self) -> AsyncIterator[None]:
+        """While something arrives for it that takes memory: it ends with the lease.
+
+        Raises:
+            Refused: The lease is over (410).
+        """
+        ending = asyncio.timeout(None)
+        try:
+            async with ending:
+                self._uploads.add(ending)
+                try:
+                    yield
+                finally:
+                    self._uploads.discard(ending)
+        except TimeoutError:
+            if not ending.expired():
+                raise
+            raise Refused(410, _OVER) from None
+
+    def end_uploads(self) -> None:
+        """Take no more of what is arriving."""
+        for ending in self._uploads:
+            ending.reschedule(asyncio.get_running_loop().time())
 
 
 class Leases:
@@ -105,11 +137,7 @@ class Leases:
         """
         found = None if token is None else self._leases.get(token)  # 128 random bits: nobody guesses their hash's time
         if found is None:
-            raise Refused(
-                410,
-                "There is no such session any more: it was idle for too long, or the server was started again. Connect "
-                "once more; what was said is kept and found again.",
-            )
+            raise Refused(410, _OVER)
         return found
 
     def release(self, token: str | None) -> Lease | None:

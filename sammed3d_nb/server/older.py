@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -57,12 +56,14 @@ class Older(Calls):
         """An image, a NumPy file in a form."""
         most = self.house.room.most // ON_THE_WAY
         coming = int(length) if (length := request.headers.get("content-length", "")).isdigit() else most
-        with ExitStack() as stack:
-            stack.enter_context(self.room_for(min(coming, most + 1), "The image"))
-            form = await _form(request, min(coming, most) + _FORM)
-            file = await _file(form)
+        size = min(coming, most + 1)
+        if earlier := self._lease(request):
+            await self.house.make_room(earlier, size)
+        with self.room_for(size, "The image"):
             lease = self._lease(request, new=True)
             assert lease is not None
+            async with lease.upload():
+                file = await _file(await _form(request, min(coming, most) + _FORM))
             await self.house.show(lease, lambda: (npy(file, most), {}))
         return JSONResponse({"status": "ok"})
 
@@ -146,8 +147,9 @@ class Older(Calls):
         """How to get the mask in a form; its other fields go to `fields`."""
         volume = lease.desk.volume
         voxels = volume.array.size
-        form = await _form(request, voxels + voxels // 64 + 2 * _FORM)
-        file = await _file(form)
+        async with lease.upload():
+            form = await _form(request, voxels + voxels // 64 + 2 * _FORM)
+            file = await _file(form)
         if fields is not None:
             fields.update(form)
         return lambda: npy(gunzipped(file, 8 * voxels), 8 * voxels, volume.array.shape)

@@ -60,8 +60,8 @@ class Room:
             with self._lock:
                 self._coming -= need
 
-    def _check(self, need: int, what: str) -> None:
-        free = self.most - self._used
+    def _check(self, need: int, what: str, freed: int = 0) -> None:
+        free = self.most - self._used + freed
         if need > self.most:
             raise Refused(
                 413,
@@ -76,13 +76,27 @@ class Room:
                 {"Retry-After": "30"},
             )
 
-    def enter(self, volume: Volume, model: str = "", kept: int = 0) -> Volume:
+    def makes_room(self, volume: Volume, model: str, need: int) -> bool:
+        """Whether bytes are free once an image is left, and not before."""
+        with self._lock:
+            free = self.most - self._used
+            return free < need <= free + self._freed_by(volume, model)
+
+    def _freed_by(self, volume: Volume | None, model: str) -> int:
+        """Bytes that are free once somebody leaves an image: none while others work on it."""
+        if volume is None or self._users[volume.fingerprint, model] != 1:
+            return 0
+        users = sum(image == volume.fingerprint for image, _ in self._users)
+        return self._kept[volume.fingerprint, model] + (volume.array.nbytes if users == 1 else 0)
+
+    def enter(self, volume: Volume, model: str = "", kept: int = 0, *, before: Volume | None = None) -> Volume:
         """The one copy of an image, which stays until everybody who entered has left.
 
         Args:
             volume: The image.
             model: What works on it.
             kept: Bytes that this model keeps of it beside the image.
+            before: The image that is left for this one at once.
 
         Raises:
             Refused: There is no memory for those, at all (413) or now (503).
@@ -91,7 +105,8 @@ class Room:
         with self._lock:
             if user not in self._kept:
                 if kept:
-                    self._check(kept, f"What {model} keeps of an image of {volume.array.size / 1e6:,.1f} M voxels")
+                    what = f"What {model} keeps of an image of {volume.array.size / 1e6:,.1f} M voxels"
+                    self._check(kept, what, self._freed_by(before, model))
                 self._kept[user] = kept
             self._users[user] += 1
             return self._images.setdefault(volume.fingerprint, volume)

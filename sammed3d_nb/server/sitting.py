@@ -83,10 +83,13 @@ class Sitting:
 
     def close(self) -> None:
         """Let go of the session; its record stays."""
-        if self.session is not None:
-            self.session.close()
-        self.keeping.close(self._path)
+        session, path = self.session, self._path
         self.session = self._path = None
+        try:
+            if session is not None:
+                session.close()
+        finally:
+            self.keeping.close(path)
 
     # -- how much it holds -----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from sammed3d_nb.segmenters.cube import Cube
 from sammed3d_nb.segmenters.prompts import Box, Lasso, Point, Prompt, Scribble, StartMask
 from sammed3d_nb.segmenters.segmenter import Options
 from sammed3d_nb.session.edits import WITH_ANOTHER, Combine, Edit, Operation, Paint, check_operation
-from sammed3d_nb.session.objects import LONGEST_NAME, Said, SegmentedObject, Told, checked_colour
+from sammed3d_nb.session.objects import LONGEST_NAME, Said, SegmentedObject, Told, checked_code, checked_colour
 from sammed3d_nb.session.steps import MASKS, ObjectChange, State, Step
 from sammed3d_nb.spaces import Trace
 
@@ -212,6 +212,7 @@ def _of_object(item: SegmentedObject, before: SegmentedObject | None) -> Fields:
         "locked": item.locked,
         "visible": item.visible,
         "overlaps": item.overlaps,
+        **({"code": item.code} if item.code else {}),
         "said": said,
     }
 
@@ -234,7 +235,7 @@ def _to_object(key: int, fields: Any, before: SegmentedObject | None, volume: Vo
     return SegmentedObject(
         key, name, checked_colour(fields["colour"]), nothing, nothing, nothing, said,
         locked=need(fields, "locked", bool), visible=need(fields, "visible", bool),
-        overlaps=need(fields, "overlaps", bool),
+        overlaps=need(fields, "overlaps", bool), code=checked_code(fields.get("code", "")),
     )  # fmt: skip
 
 

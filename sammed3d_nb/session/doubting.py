@@ -54,7 +54,7 @@ class Doubting(ObjectTable, ABC):
         Raises:
             PromptError: As `doubt`.
         """
-        if not 0 < level <= 1:
+        if not (isinstance(level, int | float | np.number) and 0 < level <= 1):
             raise PromptError(f"Doubt goes from 0 to 1; a level of {level!r:.20} chooses nothing of it.")
         return self.local_doubt().above(level)
 
@@ -68,7 +68,7 @@ class Doubting(ObjectTable, ABC):
             The place; None when all were looked at: the next call begins with the first again.
 
         Raises:
-            PromptError: As `doubt`.
+            PromptError: As `doubt`; or there is no such score.
         """
         with self._lock:
             key, doubt = self.current.key, self.local_doubt()

@@ -12,7 +12,7 @@ from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import Index, LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.prompts import Scribble
-from sammed3d_nb.session.operations import OPERATIONS, run
+from sammed3d_nb.session.operations import OPERATIONS, in_range, run
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,7 @@ class Operation:
         """
         operation = cls(
             name,
-            {
-                key: np.asarray(value).tolist() if np.ndim(value) or isinstance(value, np.generic) else value
-                for key, value in options.items()
-            },
+            {key: _plain(value) for key, value in options.items()},
         )
         check_operation(operation)
         return operation
@@ -126,7 +123,7 @@ def check_operation(operation: Operation) -> None:
     Raises:
         PromptError: Says which.
     """
-    entry = OPERATIONS.get(operation.name)
+    entry = OPERATIONS.get(operation.name) if isinstance(operation.name, str) else None
     if entry is None:
         raise PromptError(
             f"There is no operation “{operation.name}”; there are {', '.join([*OPERATIONS, *WITH_ANOTHER])}."
@@ -168,6 +165,13 @@ def voxels_of(given: "ArrayLike | LocalMask", volume: Volume) -> LocalMask:
     return mask
 
 
+def _plain(value: object) -> object:
+    """NumPy's numbers and arrays, and lists of them, as Python's; what is none of these stays, to be refused."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def _dimensions(given: object) -> int:
     try:
         return np.ndim(given)  # type: ignore[arg-type]
@@ -179,10 +183,5 @@ def within_range(where: LocalMask, volume: Volume, lower: float | None, upper: f
     """The voxels of a mask whose intensity lies between two bounds, both included; None is no bound."""
     if lower is None and upper is None:
         return where
-    values = volume.array[where.region.slices]
-    keep = where.values > 0
-    if lower is not None:
-        keep &= values >= lower
-    if upper is not None:
-        keep &= values <= upper
+    keep = in_range(volume.array[where.region.slices], lower, upper) & (where.values > 0)
     return LocalMask(keep, where.region, where.volume_size)

@@ -163,7 +163,8 @@ def _write_seg(
 ) -> None:
     told = [[said.told for said in predicted(item) if said.told is not None] for item in seen]
     answered_by = [answers[-1].model[0] if answers else "" for answers in told]
-    dicom_seg_writer.write_seg(masks, volume, path, answered_by=answered_by, overwrite=overwrite)
+    codes = [item.code for item in seen]
+    dicom_seg_writer.write_seg(masks, volume, path, answered_by=answered_by, codes=codes, overwrite=overwrite)
 
 
 def _write_label_maps(objects: Sequence[SegmentedObject], volume: Volume, path: Path, *, overwrite: bool) -> Path:

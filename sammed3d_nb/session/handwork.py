@@ -12,6 +12,7 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.segmenters.segmenter import Options
 from sammed3d_nb.session.doubting import Doubting
 from sammed3d_nb.session.edits import WITH_ANOTHER, Combine, Edit, Operation, Paint, voxels_of, within_range
+from sammed3d_nb.session.making import left_to
 from sammed3d_nb.session.objects import LONGEST_NAME, SegmentedObject, find, free_colour, free_name, numbered
 
 
@@ -124,6 +125,11 @@ class Handwork(Doubting):
             new = self._maker.say(replace(new, overlaps=True), edit, self._options, ())
             self._commit(f"copy {source.name}", {new.key: new}, added=[new.key], select=new.key)
             return new
+
+    def left(self, spared: LocalMask) -> tuple[str, ...]:
+        """The sentence to say at once of what `paint` or `apply` returned; none where nothing was left to others."""
+        with self._lock:
+            return left_to(self._others(self.current), spared, self.volume)
 
     def _other(self, operation: str, item: SegmentedObject, other: Any = None, **unknown: Any) -> SegmentedObject:
         """The object that one of `WITH_ANOTHER` takes."""

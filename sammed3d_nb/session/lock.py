@@ -28,6 +28,8 @@ class Holder:
         pid: Its process there.
         started: When that process began, seconds since 1970: numbers of processes are used again.
         token: Unlike any other's.
+        space: Which numbering of processes `pid` is of: containers may share the host's name and number their own.
+            None where the system has but one, and in locks written before this was told.
     """
 
     host: str
@@ -35,17 +37,23 @@ class Holder:
     pid: int
     started: float
     token: str
+    space: int | None = None
 
     @classmethod
     def here(cls) -> "Holder":
         """This process, with a new token."""
         started = psutil.Process().create_time()
-        return cls(socket.gethostname(), _user(), os.getpid(), started, secrets.token_hex(8))
+        return cls(socket.gethostname(), _user(), os.getpid(), started, secrets.token_hex(8), _space())
+
+    @property
+    def is_near(self) -> bool:
+        """Whether its process, where it lives, is seen from here under its number."""
+        return self.host == socket.gethostname() and self.space in (None, _space())
 
     @property
     def gone(self) -> bool:
         """Whether its process is known to have ended."""
-        if self.host != socket.gethostname():
+        if not self.is_near:
             return False
         try:
             return bool(abs(psutil.Process(self.pid).create_time() - self.started) > 1)
@@ -55,7 +63,7 @@ class Holder:
     @property
     def is_here(self) -> bool:
         """Whether it is this very process."""
-        return self.host == socket.gethostname() and self.pid == os.getpid() and not self.gone
+        return self.is_near and self.pid == os.getpid() and not self.gone
 
 
 class RecordLock:
@@ -116,9 +124,10 @@ def read(path: Path) -> Holder | None:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(handle, "rb") as file:
             fields = json.loads(file.read(_LARGEST))
+        host, space = str(fields["host"])[:100], fields.get("space")
         holder = Holder(
-            str(fields["host"])[:100], str(fields["user"])[:100], int(fields["pid"]), float(fields["started"]),
-            str(fields["token"]),
+            host, str(fields["user"])[:100], int(fields["pid"]), float(fields["started"]),
+            str(fields["token"]), None if space is None else int(space),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
@@ -132,6 +141,14 @@ def readable_age(seconds: float) -> str:
             count = int(seconds // size)
             return f"{count} {unit}{'s' if count > 1 else ''}"
     return "less than a minute"
+
+
+def _space() -> int | None:
+    """This process's numbering of processes: the PID namespace, which Linux has."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return None
 
 
 def _user() -> str:

@@ -14,6 +14,7 @@ from sammed3d_nb.errors import PromptError
 from sammed3d_nb.imaging.packed import PackedMask
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
+from sammed3d_nb.readable import readable_ml
 from sammed3d_nb.segmenters.doubt import Doubt
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Answer, Engine, Options, Situation, licence_of
@@ -83,7 +84,7 @@ class Maker:
         number = 1 + next(same, 0)
         form = Form(item.local, item.fixed, item.edited, item.prompts, self._memory(item, action))
         after, spared, answer = self._after(form, action, options, _without([other.local for other in others]))
-        notes = (*remarks, *self._left(spared, others))
+        notes = (*remarks, *left_to(others, spared, self.volume))
         told = None if answer is None else self._told(answer, after.local, approach, notes)
         said = Said(action, options, PackedMask.of(spared), told, item.said, number)
         if answer is not None:
@@ -176,13 +177,6 @@ class Maker:
         after = replace(form, local=local, fixed=form.fixed.without(changed), edited=form.edited | changed)
         return after, wanted.without(local), None
 
-    def _left(self, spared: LocalMask, others: Sequence[SegmentedObject]) -> tuple[str, ...]:
-        """What to say of voxels that were left to others."""
-        if not spared.count:
-            return ()
-        owners = ", ".join(f"“{other.name}”" for other in others if (spared & other.local).count)
-        return (f"{spared.volume_ml(self.volume.spacing):.3g} mL were left to {owners}, whose they are.",)
-
     def _told(
         self, answer: Answer, local: LocalMask, approach: Sequence[Transform], notes: tuple[str, ...] = ()
     ) -> Told:
@@ -254,6 +248,14 @@ class Maker:
     def _nothing(self) -> Form:
         nothing = LocalMask.empty(self.volume.size)
         return Form(nothing, nothing, nothing)
+
+
+def left_to(others: Sequence[SegmentedObject], spared: LocalMask, volume: Volume) -> tuple[str, ...]:
+    """The sentence to say of voxels that were left to others; none where there are no such voxels."""
+    if not spared.count:
+        return ()
+    owners = ", ".join(f"“{other.name}”" for other in others if (spared & other.local).count)
+    return (f"{readable_ml(spared.volume_ml(volume.spacing))} were left to {owners}, whose they are.",)
 
 
 def _kind(action: Prompt | Edit) -> str:

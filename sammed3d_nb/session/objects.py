@@ -19,6 +19,8 @@ from sammed3d_nb.session.palette import COLOURS
 from sammed3d_nb.spaces import Trace
 
 LONGEST_NAME = 200
+SNOMED = "[0-9]{1,18}"
+"""A code of SNOMED CT."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class SegmentedObject:
         locked: Whether changes of it are refused, and other objects must leave its voxels alone whatever they may.
         visible: Whether to draw it.
         overlaps: Whether it may share voxels with others that are not locked.
+        code: What it is, in SNOMED CT, where its label set says so; "" where nobody has.
     """
 
     key: int
@@ -138,6 +141,7 @@ class SegmentedObject:
     locked: bool = False
     visible: bool = True
     overlaps: bool = False
+    code: str = ""
 
     @classmethod
     def empty(cls, key: int, name: str, colour: str, volume_size: tuple[int, int, int]) -> "SegmentedObject":
@@ -246,3 +250,14 @@ def checked_colour(colour: str) -> str:
     if not (isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour)):
         raise UserError(f"“{colour}” is no colour; expected #rrggbb, e.g. {COLOURS[0]}.")
     return colour
+
+
+def checked_code(code: str) -> str:
+    """A code of SNOMED CT, or none ("").
+
+    Raises:
+        UserError: It is neither.
+    """
+    if not (isinstance(code, str) and re.fullmatch(f"({SNOMED})?", code)):
+        raise UserError(f"“{code!s:.40}” is no code of SNOMED CT; expected up to 18 digits, e.g. 10200004.")
+    return code

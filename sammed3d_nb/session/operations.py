@@ -42,7 +42,13 @@ class Asked:
 
 def _largest(asked: Asked) -> Array:
     labels, count = ndimage.label(asked.mask)
-    return np.asarray(labels == 1 + int(np.argmax(np.bincount(labels.ravel(), minlength=count + 1)[1:])))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    largest = 1 + np.flatnonzero(sizes == sizes.max())
+    if len(largest) > 1:  # the same one, however the volume's axes run: the uppermost in space
+        centres = np.reshape(ndimage.center_of_mass(asked.mask, labels, largest), (-1, 3))[:, ::-1]
+        places = (centres * asked.spacing[::-1] @ asked.volume.direction.T).round(6)
+        largest = largest[np.lexsort(places.T)[-1:]]
+    return np.asarray(labels == largest[0])
 
 
 def _keep_clicked(asked: Asked) -> Array:
@@ -69,8 +75,8 @@ def _smooth(asked: Asked, sigma_mm: float) -> Array:
 
 
 def _grow(asked: Asked, mm: float, lower: float | None, upper: float | None) -> Array:
-    grown = ndimage.distance_transform_edt(~asked.mask, sampling=asked.spacing) <= mm
-    allowed = _in_range(asked.values, lower, upper)
+    grown = ndimage.distance_transform_edt(~asked.mask, sampling=asked.spacing) <= mm + _TIE
+    allowed = in_range(asked.values, lower, upper)
     return np.asarray(asked.mask | (grown & allowed))
 
 
@@ -78,35 +84,35 @@ def _shrink(asked: Asked, mm: float) -> Array:
     # the volume's faces are no border: what is cut there goes on
     if asked.mask.all():
         return asked.mask
-    return np.asarray(ndimage.distance_transform_edt(asked.mask, sampling=asked.spacing) > mm)
+    return np.asarray(ndimage.distance_transform_edt(asked.mask, sampling=asked.spacing) > mm + _TIE)
 
 
 def _threshold(asked: Asked, lower: float | None, upper: float | None, beyond_mm: float) -> Array:
     where = asked.mask
     if beyond_mm:
-        where = ndimage.distance_transform_edt(~where, sampling=asked.spacing) <= beyond_mm
-    return np.asarray(where & _in_range(asked.values, lower, upper))
+        where = ndimage.distance_transform_edt(~where, sampling=asked.spacing) <= beyond_mm + _TIE
+    return np.asarray(where & in_range(asked.values, lower, upper))
 
 
 def _flood(asked: Asked, at: Sequence[float] | None, lower: float | None, upper: float | None, mm: float) -> Array:
-    """The mask and what hangs together with a voxel by faces, in a range of intensities and a ball round it."""
+    """What hangs together with a voxel by faces, in a range of intensities and a ball round it."""
     i, j, k = _seed(at, asked.volume)
     if lower is None and upper is None:
         lower, upper = near_range(asked.volume, (i, j, k))
-    allowed = _in_range(asked.values, lower, upper)
+    allowed = in_range(asked.values, lower, upper)
     squares = [
         ((np.arange(n) + first - place) * edge) ** 2
         for n, first, place, edge in zip(
             asked.mask.shape, asked.region.start[::-1], (k, j, i), asked.spacing, strict=True
         )
     ]
-    allowed &= squares[0][:, None, None] + squares[1][:, None] + squares[2] <= mm**2
+    allowed &= squares[0][:, None, None] + squares[1][:, None] + squares[2] <= mm**2 + _TIE
     labels, _ = ndimage.label(allowed)
     seed = labels[tuple(np.subtract((k, j, i), asked.region.start[::-1]))]
     if not seed:
         value = asked.volume.array[k, j, i]
         raise PromptError(f"Voxel ({i}, {j}, {k}) has {value:g}, which is not in the range to fill; widen it.")
-    return np.asarray(asked.mask | (labels == seed))
+    return np.asarray(labels == seed)
 
 
 def near_range(volume: Volume, ijk: Index) -> tuple[float, float]:
@@ -164,7 +170,7 @@ def _interpolate(asked: Asked, axis: str | None) -> Array:
         name: np.flatnonzero(np.moveaxis(asked.mask, along, 0).any(axis=(1, 2))) for along, name in enumerate("kji")
     }
     gaps = {name: int(np.diff(at).max(initial=1)) - 1 for name, at in drawn.items()}
-    name = axis or max(gaps, key=lambda one: gaps[one])
+    name = axis or max(gaps, key=lambda one: (gaps[one], _line(asked.volume.direction[:, "ijk".index(one)])))
     if not gaps[name]:
         raise PromptError(
             "There are no empty slices between drawn ones to interpolate; paint on two slices with some between them."
@@ -179,8 +185,14 @@ def _interpolate(asked: Asked, axis: str | None) -> Array:
         way = np.subtract(*(ndimage.center_of_mass(planes[at]) for at in (last, first)))
         for at in range(first + 1, last):
             share = (at - first) / (last - first)
-            planes[at] = (1 - share) * _moved(below, share * way) + share * _moved(above, (share - 1) * way) > 0
+            planes[at] = (1 - share) * _moved(below, share * way) + share * _moved(above, (share - 1) * way) > _TIE
     return np.moveaxis(planes, 0, along)
+
+
+def _line(way: NDArray[np.float64]) -> tuple[float, ...]:
+    """What orders lines in space, whichever way they run, the one most along Superior last."""
+    way = way.round(9)[::-1] + 0.0
+    return tuple((way * np.sign(way[np.argmax(way != 0)])).tolist())
 
 
 def _signed(plane: Array, spacing: Sequence[float]) -> NDArray[np.float64]:
@@ -195,7 +207,8 @@ def _moved(distances: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[n
     return np.asarray(ndimage.shift(distances, by, order=1, mode="nearest"))
 
 
-def _in_range(values: NDArray[Any], lower: float | None, upper: float | None) -> Array:
+def in_range(values: NDArray[Any], lower: float | None, upper: float | None) -> Array:
+    """Where values lie between two bounds, both included; None is no bound."""
     allowed = np.ones(values.shape, dtype=bool)
     if lower is not None:
         allowed &= values >= lower
@@ -204,6 +217,8 @@ def _in_range(values: NDArray[Any], lower: float | None, upper: float | None) ->
     return allowed
 
 
+_TIE = 1e-6
+"""mm; nearer distances are the same: sums in another order of the axes differ in their last digits."""
 _TRUNCATE = 3.0  # standard deviations
 _FLOOD_SD = 2.5
 _MOST_MM = 200.0
@@ -217,7 +232,7 @@ class Entry:
         work: From what it is asked of, and its options, to the mask afterwards, in the same box.
         defaults: Its options.
         reach: mm beyond the mask that it looks at.
-        begins: Whether it needs no mask to begin with.
+        begins: Whether it needs no mask to begin with: it is asked for what is added, `mm` round the voxel `at`.
     """
 
     work: Callable[..., Array]
@@ -232,11 +247,13 @@ class Entry:
             PromptError: Says what was expected.
         """
         if name == "axis":
-            right, expected = value in (None, "i", "j", "k"), "i, j, k or None"
+            right = value is None or (isinstance(value, str) and value in ("i", "j", "k"))
+            expected = "i, j, k or None"
         elif name in ("lower", "upper"):
             right, expected = value is None or _is_number(value), "an intensity or None"
         elif name in ("first", "last", "at"):
-            right = isinstance(value, list | tuple | np.ndarray) and len(value) == 3 and all(map(_is_number, value))
+            row = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+            right = row and len(value) == 3 and all(map(_is_number, value))
             expected = "three numbers i, j, k"
         else:
             least = 0 if name == "beyond_mm" else 1e-9
@@ -274,13 +291,14 @@ def run(name: str, options: Mapping[str, Any], mask: LocalMask, volume: Volume, 
     if not mask.count and not entry.begins:
         raise PromptError(f"There is no mask to apply “{name}” to; click or paint first.")
     options = {**entry.defaults, **options}
-    boxes = [_round(mask.region, entry.reach(options), volume)] if mask.count else []
     if entry.begins:
-        boxes.append(_round(Region(_seed(options["at"], volume), (1, 1, 1)), options["mm"], volume))
-    region = Region.union(boxes)
+        region = _round(Region(_seed(options["at"], volume), (1, 1, 1)), options["mm"], volume)
+    else:
+        region = _round(mask.region, entry.reach(options), volume)
     z, y, x = volume.spacing[::-1]
     asked = Asked(mask.crop(region) > 0, region, (z, y, x), volume, clicks)
-    return LocalMask(entry.work(asked, **options), region, volume.size)
+    made = LocalMask(entry.work(asked, **options), region, volume.size)
+    return mask | made if entry.begins else made
 
 
 def _round(region: Region, mm: float, volume: Volume) -> Region:

@@ -1,6 +1,5 @@
 """A session: one volume, one model, named objects, what has been said about them, and a history that loses nothing."""
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -8,25 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sammed3d_nb.errors import ClickError, PromptError
 from sammed3d_nb.imaging.label_maps import read_label_map
 from sammed3d_nb.imaging.volume import Volume
-from sammed3d_nb.imaging.writers import refuse_name
 from sammed3d_nb.segmenters.prompts import Point, Prompt, StartMask
 from sammed3d_nb.segmenters.segmenter import Engine, Options
 from sammed3d_nb.session import record
 from sammed3d_nb.session.autosave import Autosave, keep_other, signature
-from sammed3d_nb.session.export import label_map, refuse_identifying, write_export
-from sammed3d_nb.session.handwork import Handwork
 from sammed3d_nb.session.making import Maker
 from sammed3d_nb.session.objects import LONGEST_NAME, Result, SegmentedObject, free_colour, numbered
-from sammed3d_nb.session.statistics import Known, Measured, csv_text, measured, write_table
+from sammed3d_nb.session.output import Output, absolute
 from sammed3d_nb.spaces import Trace, Transform
 
 
-class Session(Handwork):
+class Session(Output):
     """Interactive segmentation of one volume with one model.
 
     Args:
@@ -70,12 +66,11 @@ class Session(Handwork):
         self._maker = Maker(volume, model)
         self.on_close: Callable[[], None] = lambda: None
         """Called once when the session is closed."""
-        self._figures: Known = weakref.WeakKeyDictionary()
         self._saved: dict[Path, tuple[int, int] | None] = {}  # records of this session, as it left or found them
         self._saver: Autosave | None = None
         if autosave is not None:
-            record.refuse_source(_place(autosave), volume.path)
-            self._saver = Autosave(_place(autosave), take_over=take_over)
+            record.refuse_source(absolute(autosave), volume.path)
+            self._saver = Autosave(absolute(autosave), take_over=take_over)
         if self._saver is not None:
             weakref.finalize(self, self._saver.close)
 
@@ -85,11 +80,6 @@ class Session(Handwork):
     def model(self) -> Any:
         """The model that answers."""
         return self._maker.engine
-
-    @property
-    def labels(self) -> NDArray[np.uint16]:
-        """uint16 (z, y, x): n in the n-th object, else 0; where objects overlap a locked one wins, else the later."""
-        return label_map(self.objects, self.volume).astype(np.uint16, copy=False)
 
     # -- prompts -----------------------------------------------------------------------------------------------
 
@@ -221,7 +211,7 @@ class Session(Handwork):
         Raises:
             UserError: The file is none of these, holds no object, or lies on another place than the volume.
         """
-        found = read_label_map(_place(path), self.volume)
+        found = read_label_map(absolute(path), self.volume)
         with self._lock:
             made: list[SegmentedObject] = []
             absent = [f"“{name}” has no voxel in this volume." for name, _, mask in found if not mask.count]
@@ -259,21 +249,6 @@ class Session(Handwork):
             self._maker = maker
             self._commit(f"model {model.spec.name}", remade)
 
-    def measure(self) -> list[Measured]:
-        """Volume, intensities, extents, prompts and seconds of work of every object."""
-        with self._lock:
-            return measured(self.objects, self.volume, self.steps, self._figures)
-
-    def export_table(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write what `measure` tells as a .csv file, whole or not at all; see `statistics.COLUMNS`.
-
-        Raises:
-            UserError: It is there already, or cannot be written.
-        """
-        place = _place(path)
-        case, who = ("", "") if self.anonymous else (self.volume.name, self.annotator or "")
-        return write_table(csv_text(self.measure(), case, who), place, overwrite=overwrite)
-
     # -- files -------------------------------------------------------------------------------------------------
 
     @property
@@ -307,7 +282,7 @@ class Session(Handwork):
                 image and the record is to be anonymous.
             RecordInUse: Another session has that record open.
         """
-        saved = _place(path)
+        saved = absolute(path)
         with self._lock:
             self.anonymous = self._checked_anonymous(anonymous, saved)
             record.refuse_source(saved, self.volume.path)
@@ -334,7 +309,7 @@ class Session(Handwork):
             RecordError: The file is no such record, or was made on another volume.
             RecordInUse: Another session has the autosave open.
         """
-        path = _place(path)
+        path = absolute(path)
         fields = record.load(path)
         session = cls(volume, model, **{**fields["options"], "annotator": fields.get("annotator"), **options})
         found = signature(path)
@@ -346,32 +321,6 @@ class Session(Handwork):
         if session._saver is not None:
             session._saver.goes_on_from(path, loaded["size"])
         return session
-
-    def export(
-        self, path: str | Path, *, overwrite: bool = False, each: bool = False, anonymous: bool | None = None
-    ) -> Path:
-        """Write all objects in the format that the suffix names; what was written is read back and compared first.
-
-        Label maps (.nii, .nii.gz, .nrrd, .mha, .mhd) hold 1, 2, … in the order of `objects`, and a JSON file of the
-        same name lists them; objects that share voxels with earlier ones go to further files, ``….layer2.nii.gz``,
-        under their own numbers. 3D Slicer's .seg.nrrd holds them all in one file. A .dcm is a DICOM SEG, of images
-        that were read from DICOM. Surfaces are .stl and .obj, in LPS mm, and .glb; see `surfaces.write_surface`.
-
-        Args:
-            path: The file.
-            overwrite: Whether a file that is there may be replaced.
-            each: Write a file for each object, ``….liver.nii.gz``, in which a label map holds 1.
-            anonymous: As for `save`. A file holds no name but the objects' and its own, so that `path` alone is
-                looked at; a DICOM SEG names the patient of its image, and is refused.
-
-        Raises:
-            UserError: There is no mask, a file is there already or cannot be written, or `path` names the image and
-                the export is to be anonymous.
-        """
-        with self._lock:
-            if self._checked_anonymous(anonymous, _place(path)):
-                refuse_identifying(_place(path))
-            return write_export(self.objects, self.volume, _place(path), overwrite=overwrite, each=each)
 
     @property
     def record_text(self) -> str:
@@ -393,12 +342,6 @@ class Session(Handwork):
         if self._saver is not None:
             told = record.anonymous(line()) if self.anonymous else line()
             self._saver.append(told, self._text, (record.of_model(self.model), self._set))
-
-    def _checked_anonymous(self, anonymous: bool | None, path: Path) -> bool:
-        wanted = self.anonymous if anonymous is None else anonymous
-        if wanted:
-            refuse_name(path, self.volume.path)
-        return wanted
 
     @property
     def _options(self) -> Options:
@@ -427,11 +370,6 @@ class Session(Handwork):
                 way = "unlock it" if other.locked else "allow overlap, or erase it there"
                 state = "locked " if other.locked else ""
                 raise ClickError(f"Voxel {prompt.ijk} belongs to the {state}“{other.name}”; {way}, or click elsewhere.")
-
-
-def _place(path: str | Path) -> Path:
-    """An absolute path; ``~`` is the user's home."""
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  links are not followed
 
 
 def _is_predicted(item: SegmentedObject) -> bool:

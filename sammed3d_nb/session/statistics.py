@@ -103,15 +103,17 @@ COLUMNS = (
 """Of `csv_text`."""
 
 
-def csv_text(found: Sequence[Measured], case: str = "", annotator: str = "", *, head: bool = True) -> str:
+def csv_text(found: Sequence[Measured], case: str, annotator: str | None, *, anonymous: bool, head: bool = True) -> str:
     """Objects in numbers as comma-separated values, a row for each; empty where there is no voxel to measure.
 
     Args:
         found: The objects.
         case: Name of the volume.
         annotator: Who worked on it.
+        anonymous: Leave out both, as an anonymous session does.
         head: Whether the first row is `COLUMNS`.
     """
+    who = ("", "") if anonymous else (case, annotator or "")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if head:
@@ -119,7 +121,7 @@ def csv_text(found: Sequence[Measured], case: str = "", annotator: str = "", *, 
     for one in found:
         box = [*(one.first or ("",) * 3), *(one.last or ("",) * 3), *(one.extent_mm or ("",) * 3)]
         mean, sd = ("" if number is None else number for number in (one.mean, one.sd))
-        texts = [_harmless(text) for text in (case, annotator, one.name)]
+        texts = [_harmless(text) for text in (*who, one.name)]
         writer.writerow([*texts, one.volume_ml, mean, sd, *box, one.prompts, one.edits, round(one.minutes, 3)])
     return text.getvalue()
 

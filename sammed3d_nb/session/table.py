@@ -15,7 +15,15 @@ from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.segmenters.prompts import Point, Prompt
 from sammed3d_nb.session import codec
-from sammed3d_nb.session.objects import Result, SegmentedObject, checked_colour, find, free_colour, free_name
+from sammed3d_nb.session.objects import (
+    Result,
+    SegmentedObject,
+    checked_code,
+    checked_colour,
+    find,
+    free_colour,
+    free_name,
+)
 from sammed3d_nb.session.steps import MASKS, History, State, Step, change_between
 
 LONGEST_WORK = 60.0
@@ -187,29 +195,35 @@ class ObjectTable:
 
     # -- objects -----------------------------------------------------------------------------------------------
 
-    def begin_with(self, name: str, colour: str) -> None:
+    def begin_with(self, name: str, colour: str, code: str = "") -> None:
         """Call the only object of a session so in which nothing has been done yet: no step of the history.
 
         Raises:
-            UserError: Something was done, or it is no name or colour.
+            UserError: Something was done, or it is no name, colour or code.
         """
         with self._lock:
             if self._history.past or self._history.future or len(self.objects) != 1:
                 raise UserError(f"The session has begun; add “{name}” as a new object, or rename one.")
             free = free_name((), name)
-            first = replace(self.current, name=free, colour=checked_colour(colour))
+            first = replace(self.current, name=free, colour=checked_colour(colour), code=checked_code(code))
             self._history.state = State({first.key: first}, (first.key,), first.key)
 
-    def new_object(self, name: str | None = None, *, colour: str | None = None) -> SegmentedObject:
+    def new_object(self, name: str | None = None, *, colour: str | None = None, code: str = "") -> SegmentedObject:
         """Add an object and make it the current one.
 
+        Args:
+            name: Unlike any other's; by default “object 2”, ….
+            colour: ``#rrggbb``; by default the one of the palette that is used least.
+            code: What it is, in SNOMED CT: a DICOM SEG states it. Without one, what its name says.
+
         Raises:
-            UserError: There is one of this name, or it is empty, or the colour is none.
+            UserError: There is one of this name, or it is empty, or the colour or the code is none.
         """
         with self._lock:
             free = free_name(self.objects, name)
             colour = free_colour(self.objects) if colour is None else checked_colour(colour)
             item = SegmentedObject.empty(self._new_key(), free, colour, self.volume.size)
+            item = replace(item, code=checked_code(code))
             self._commit(f"new object {free}", {item.key: item}, added=[item.key], select=item.key)
             return item
 
@@ -221,10 +235,11 @@ class ObjectTable:
             return self.current
 
     def rename(self, name: str, new: str) -> None:
-        """Give an object another name."""
+        """Give an object another name; a code that it had was that of the name before."""
         with self._lock:
             free = new if new == name else free_name(self.objects, new)
-            self._change(name, f"rename {name} to {free}", name=free)
+            code = find(self.objects, name).code if new == name else ""
+            self._change(name, f"rename {name} to {free}", name=free, code=code)
 
     def recolour(self, name: str, colour: str) -> None:
         """Give an object another colour, ``#rrggbb``."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from sammed3d_nb.ui.quiet import Quiet
+
 
 def button(text: str, action: str, tooltip: str, act: Callable[[str], None]) -> widgets.Button:
     """A button that asks for one of the actions of `shortcuts`."""
@@ -23,7 +25,7 @@ class Menu:
     """
 
     def __init__(self, label: str, on_choice: Callable[[Any], None]) -> None:
-        self._quiet = False
+        self._quiet = Quiet()
         self._on_choice = on_choice
         self.widget = widgets.Dropdown(layout=widgets.Layout(width="auto", max_width="210px"))
         self.widget.tooltip = label
@@ -37,13 +39,10 @@ class Menu:
 
     def fill(self, options: Sequence[tuple[str, Any]], chosen: Any) -> None:
         """Offer (label, value) pairs, one of which, or None, is chosen."""
-        self._quiet = True
-        try:
+        with self._quiet:
             if tuple(self.widget.options) != tuple(options):
                 self.widget.options = options
             self.widget.value = chosen
-        finally:
-            self._quiet = False
 
     def _chosen(self, change: dict[str, Any]) -> None:
         if not self._quiet and change["new"] is not None:

@@ -347,7 +347,7 @@ def _chosen(session: Session, label: Label) -> Any:
     """The object of a label becomes the current one; it is made where it is not there yet."""
     if any(item.name == label.name for item in session.objects):
         return session.select(label.name)
-    return session.new_object(label.name, colour=label.colour)
+    return session.new_object(label.name, colour=label.colour, code=label.code)
 
 
 def _legend(found: Difference) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
+from sammed3d_nb.readable import readable_number
 from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session.objects import Result
 from sammed3d_nb.spaces import Trace, TransformChain
@@ -217,8 +218,7 @@ def _numbers(space: str, point: tuple[float, ...]) -> str:
 
 
 def _short(value: float) -> str:
-    text = f"{value:.4g}" if abs(value) >= 1e-9 else "0"
-    return text.replace("-", "−")
+    return readable_number(value, 4) if abs(value) >= 1e-9 else "0"
 
 
 def _distance(mm: float) -> str:

@@ -11,10 +11,12 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging.label_maps import NamedMask, read_label_map
 from sammed3d_nb.imaging.region import LocalMask
 from sammed3d_nb.measure.distances import Compared, compare_masks
+from sammed3d_nb.readable import readable_ml
 from sammed3d_nb.session.objects import free_colour
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.describe import readable_ml, rgb
+from sammed3d_nb.ui.describe import rgb
 from sammed3d_nb.ui.orthoviews import OrthoViews
+from sammed3d_nb.ui.quiet import Quiet
 from sammed3d_nb.ui.scene import EXTRA
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tabs import Tab, same
@@ -42,7 +44,7 @@ class ComparePanel(Tab):
         self._stage, self._views = stage, views
         self.beside: list[NamedMask] = []
         self._of: tuple[Any, ...] = ()
-        self._quiet = False
+        self._quiet = Quiet()
         self.upload = Upload(
             stage,
             (
@@ -83,8 +85,8 @@ class ComparePanel(Tab):
                 self.beside = masks
                 self._draw_beside(session)
                 self._stage.refresh()
-                names = [value for _, value in self.second.options]
-                self.second.value = ("beside", masks[0].name) if ("beside", masks[0].name) in names else None
+                first = ("beside", 0)
+                self.second.value = first if first in [value for _, value in self.second.options] else None
             count = f"{len(masks)} structure{'s' if len(masks) > 1 else ''}"
             self._stage.tell(session, f"{path.name}: {count} beside, read only.", notes=())
 
@@ -139,7 +141,7 @@ class ComparePanel(Tab):
         if session is None:
             return
         ours = [(item.name, ("object", item.key)) for item in session.objects if item.local.count]
-        theirs = [(f"beside: {one.name}", ("beside", one.name)) for one in self.beside]
+        theirs = [(name, ("beside", number)) for number, name in enumerate(self._names())]
         self._fill(self.first, [*ours, *theirs])
         self._fill(self.second, [*ours, *theirs])
         if self.open:
@@ -181,9 +183,18 @@ class ComparePanel(Tab):
     def _chosen(self, session: Session) -> list[tuple[str, LocalMask | None]]:
         masks: dict[Any, tuple[str, LocalMask]] = {
             **{("object", item.key): (item.name, item.local) for item in session.objects},
-            **{("beside", one.name): (f"beside: {one.name}", one.mask) for one in self.beside},
+            **{
+                ("beside", number): (name, one.mask)
+                for number, (name, one) in enumerate(zip(self._names(), self.beside, strict=True))
+            },
         }
         return [masks.get(menu.value, (_NONE, None)) for menu in (self.first, self.second)]
+
+    def _names(self) -> list[str]:
+        """What the menus call the masks beside; those of one name get a number behind it."""
+        names = [one.name for one in self.beside]
+        counted = (f"{name} ({names[:at].count(name) + 1})" for at, name in enumerate(names))
+        return [f"beside: {more if names.count(name) > 1 else name}" for name, more in zip(names, counted, strict=True)]
 
     def _menu(self, text: str, tooltip: str) -> widgets.Dropdown:
         menu = widgets.Dropdown(
@@ -206,11 +217,10 @@ class ComparePanel(Tab):
     def _fill(self, menu: widgets.Dropdown, options: list[tuple[str, Any]]) -> None:
         wanted = ((_NONE, None), *options)
         if tuple(menu.options) != wanted:
-            self._quiet = True
-            before = menu.value
-            menu.options = wanted
-            menu.value = before if before in [value for _, value in wanted] else None
-            self._quiet = False
+            with self._quiet:
+                before = menu.value
+                menu.options = wanted
+                menu.value = before if before in [value for _, value in wanted] else None
 
 
 def _html(compared: Compared, first: str, second: str) -> str:

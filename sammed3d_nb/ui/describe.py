@@ -1,5 +1,9 @@
 """What the app says of models, objects and sessions."""
 
+import itertools
+import weakref
+
+from sammed3d_nb.readable import readable_ml
 from sammed3d_nb.segmenters.prompts import Prompt
 from sammed3d_nb.session.objects import Said, SegmentedObject
 from sammed3d_nb.session.session import Session
@@ -34,10 +38,24 @@ def summary(session: Session, seconds: float | None = None) -> str:
 
 
 def prompts_of(item: SegmentedObject) -> dict[str, Said]:
-    """An object's prompts in order, by names that they keep when others are removed: "3 box 2" is of object 3."""
+    """An object's prompts in order, by names that are theirs alone: no later prompt gets that of a removed one."""
     return {
-        f"{item.key} {said.action.kind} {said.number}": said for said in item.history if isinstance(said.action, Prompt)
+        f"{item.key} {said.action.kind} {_serial(said.action)}": said
+        for said in item.history
+        if isinstance(said.action, Prompt)
     }
+
+
+_serials: dict[int, int] = {}  # by the identity of prompts that are alive
+_next_serial = itertools.count(1)
+
+
+def _serial(prompt: Prompt) -> int:
+    """A number that this very prompt keeps in this process, through undo and another model too."""
+    if id(prompt) not in _serials:
+        _serials[id(prompt)] = next(_next_serial)
+        weakref.finalize(prompt, _serials.pop, id(prompt), None).atexit = False
+    return _serials[id(prompt)]
 
 
 def _counted(number: int, what: str) -> str:
@@ -48,10 +66,3 @@ def rgb(colour: str) -> tuple[int, int, int]:
     """``#rrggbb`` as three numbers from 0 to 255."""
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red, green, blue
-
-
-def readable_ml(volume: float) -> str:
-    """Millilitres with three figures."""
-    if not volume:
-        return "–"
-    return f"{volume:.0f} mL" if volume >= 100 else f"{volume:.3g} mL"

@@ -11,6 +11,7 @@ from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import Menu
 from sammed3d_nb.ui.compose import CT_WINDOWS, Window
 from sammed3d_nb.ui.orthoviews import OrthoViews
+from sammed3d_nb.ui.quiet import Quiet
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
@@ -20,7 +21,7 @@ MANUAL = "Manual"
 _FLAGS = {  # field of `view.Display`: text, tooltip
     "masks": ("Masks", "Show masks (V)"),
     "contours": ("Outline", "Show outlines"),
-    "prompts": ("Clicks", "Show the marks of prompts (H)"),
+    "prompts": ("Marks", "Show the marks of clicks and of all that was drawn (H)"),
     "crosshair": ("Cross", "Show the crosshair (X)"),
     "cube": ("Cube", "Show the network's cube (C)"),
     "smooth": ("Smooth", "Interpolate between voxels (I)"),
@@ -38,7 +39,7 @@ class DisplayPanel(Tool):
 
     def __init__(self, stage: Stage, views: OrthoViews, beside: Sequence[widgets.Widget] = ()) -> None:
         self._stage, self._views, self._display = stage, views, views.display
-        self._quiet = False
+        self._quiet = Quiet()
         self._fit: Window | None = None  # what fits the image
         self.window = Menu("Window", stage.guarded(self._choose_window))
         self.width = self._number("W", "Width of the window: from black to white")
@@ -91,9 +92,8 @@ class DisplayPanel(Tool):
         used = next((name for name, known in {**CT_WINDOWS, FIT: self._fit}.items() if known == window), MANUAL)
         names = [*CT_WINDOWS, FIT] + ([MANUAL] if used == MANUAL else [])
         self.window.fill([(name, name) for name in names], used)
-        self._quiet = True
-        self.width.value, self.level.value = _readable(window.width), _readable(window.level)
-        self._quiet = False
+        with self._quiet:
+            self.width.value, self.level.value = _readable(window.width), _readable(window.level)
 
     def _typed(self, _: object) -> None:
         """A number was typed; the other one stays as it is, not as it reads."""
@@ -122,11 +122,10 @@ class DisplayPanel(Tool):
             self.set_window(window)
 
     def _update(self) -> None:
-        self._quiet = True
-        self.opacity.value = self._display.opacity
-        for field, flag in self.flags.items():
-            flag.value = getattr(self._display, field)
-        self._quiet = False
+        with self._quiet:
+            self.opacity.value = self._display.opacity
+            for field, flag in self.flags.items():
+                flag.value = getattr(self._display, field)
 
     def _to(self, window: Window) -> Callable[[], None]:
         return lambda: self.set_window(window)

@@ -1,5 +1,6 @@
 """Where the network is unsure: a heat map over the slices, and going to the places worth a look."""
 
+import html
 from typing import Any
 
 import ipywidgets as widgets
@@ -79,7 +80,7 @@ class DoubtPanel(Tab):
             with self._stage.lock:
                 if not self.open or state is not self._of or self._stage.session is not session:
                     return
-                self.told.value = f'<p class="snb-hint">{why}</p>' if why else ""
+                self.told.value = f'<p class="snb-hint">{html.escape(why)}</p>' if why else ""
                 if bands or self._views.extras.get("doubt"):
                     self._views.extras["doubt"] = bands
                     self._stage.refresh()

@@ -1,6 +1,6 @@
 """Operations on the current object's mask: each is shown before it is applied, and follows its sliders."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +8,14 @@ import ipywidgets as widgets
 import numpy as np
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.imaging.region import LocalMask
+from sammed3d_nb.readable import readable_ml
 from sammed3d_nb.session.edits import WITH_ANOTHER
 from sammed3d_nb.session.operations import near_range
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.describe import readable_ml, rgb, summary
+from sammed3d_nb.ui.describe import rgb, summary
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.planes import PLANES
+from sammed3d_nb.ui.quiet import Quiet
 from sammed3d_nb.ui.scene import EXTRA
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.stroke import RULER, Armed, Stroke
@@ -74,7 +75,7 @@ class EditPanel(Tab):
         self._of: tuple[Any, ...] = ()  # what the preview was made of
         self._mm = {name: choice.mm for name, choice in _CHOICES.items()}
         self._touched = False  # the range was set by hand
-        self._quiet = False
+        self._quiet = Quiet()
         self.choice = widgets.ToggleButtons(
             options=[(choice.text, name) for name, choice in _CHOICES.items()],
             value=None,
@@ -122,20 +123,15 @@ class EditPanel(Tab):
 
         seen: list[str] = []
 
-        def job(session: Session) -> LocalMask | None:
+        def job(session: Session) -> None:
             seen.extend(self._row.show_current(session))
             if name == COPY:
                 session.copy()
-                return None
-            return session.apply(name, **options)
-
-        def notes(left: LocalMask | None) -> Sequence[str]:
-            if left is None or not left.count:
-                return seen
-            return (*seen, f"{readable_ml(left.volume_ml(session.volume.spacing))} were left to other objects.")
+            else:
+                seen.extend(session.left(session.apply(name, **options)))
 
         self.choose(None)
-        self._stage.change("Editing", job, notes=notes, message=lambda _: summary(session))
+        self._stage.change("Editing", job, notes=lambda _: seen, message=lambda _: summary(session))
 
     def _drawn(self, stroke: Stroke) -> None:
         """A line to cut along."""
@@ -167,16 +163,16 @@ class EditPanel(Tab):
         array = session.volume.array[:: max(1, session.volume.size[2] // 40)]
         low, high = float(array.min()), float(array.max())
         whole = np.issubdtype(array.dtype, np.integer)
-        self._quiet = True
-        self.range.min = min(self.range.min, low)  # no end may pass the other on its way
-        self.range.max = max(high, low + 1)
-        self.range.min = low
-        self.range.value = (self.range.min, self.range.max)
-        self.range.step = 1.0 if whole else (high - low) / 500 or 0.01
-        self.range.readout_format = ".0f" if whole else ".3g"
-        planes = [(f"{name} slices", view.plane) for name in PLANES if (view := self._views.views[name])]
-        self.axis.options = [("3-D", None), *((text, "ijk"[plane.axes[2]]) for text, plane in planes if plane)]
-        self._quiet = False
+        with self._quiet:
+            self.range.min = min(self.range.min, low)  # no end may pass the other on its way
+            self.range.max = max(high, low + 1)
+            self.range.min = low
+            self.range.value = (self.range.min, self.range.max)
+            self.range.step = 1.0 if whole else (high - low) / 500 or 0.01
+            decimals = 0 if whole else max(0, 2 - math.floor(math.log10(self.range.max - low)))
+            self.range.readout_format = f".{min(decimals, 6)}f"
+            planes = [(f"{name} slices", view.plane) for name in PLANES if (view := self._views.views[name])]
+            self.axis.options = [("3-D", None), *((text, "ijk"[plane.axes[2]]) for text, plane in planes if plane)]
 
     def refresh(self, session: Session | None) -> None:
         """Follow what has changed: other objects to choose from, another mask to show the operation on."""
@@ -184,11 +180,10 @@ class EditPanel(Tab):
             return
         names = [item.name for item in session.objects if item.key != session.current.key and item.local.count]
         if tuple(names) != tuple(self.other.options):
-            self._quiet = True
-            before = self.other.value
-            self.other.options = names
-            self.other.value = before if before in names else next(iter(names), None)
-            self._quiet = False
+            with self._quiet:
+                before = self.other.value
+                self.other.options = names
+                self.other.value = before if before in names else next(iter(names), None)
         if self.choice.value is not None and not same(self._state(session), self._of):
             self._preview()
 
@@ -211,18 +206,24 @@ class EditPanel(Tab):
         if name != CUT:
             self._line = None
             if self._views.armed.name == CUT:
-                self._row.choose("point")
+                self._arm_again(self._views.armed_before)
         elif self._line is None:
             self._row.choose(CUT)
         if name is None:
             return
-        self._quiet = True
-        self.mm.min = 0.0 if name == "threshold" else 0.5
-        self.mm.value = self._mm[name]
-        self._quiet = False
+        with self._quiet:
+            self.mm.min = 0.0 if name == "threshold" else 0.5
+            self.mm.value = self._mm[name]
         self._touched = False
         self._suggest()
         self._preview()
+
+    def _arm_again(self, name: str) -> None:
+        """Back to the tool of before the cut, or to one that every model takes."""
+        try:
+            self._row.choose(name)
+        except UserError:
+            self._row.choose("point")
 
     def _arrange(self) -> None:
         """Show the controls of what is chosen."""
@@ -262,9 +263,8 @@ class EditPanel(Tab):
             found = float(low), float(high)
         else:
             return
-        self._quiet = True
-        self.range.value = (max(found[0], self.range.min), min(found[1], self.range.max))
-        self._quiet = False
+        with self._quiet:
+            self.range.value = tuple(np.clip(found, self.range.min, self.range.max).tolist())
 
     def _options(self) -> dict[str, Any]:
         """What is asked of the operation, as `Session.apply` takes it."""
@@ -275,6 +275,8 @@ class EditPanel(Tab):
                 ends = (self.range.min, self.range.max)  # a handle at its end is no bound
                 bounds = (None if at == end else at for at, end in zip(self.range.value, ends, strict=True))
                 options["lower"], options["upper"] = bounds
+                if name == "fill" and options["lower"] is options["upper"] is None:  # else filling finds a range itself
+                    options["lower"] = float(self._stage.ready().volume.array.min())
             elif control.endswith("mm"):
                 options[control] = self.mm.value
             else:

@@ -5,6 +5,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from sammed3d_nb.session.session import Session
+from sammed3d_nb.ui.quiet import Quiet
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
@@ -14,7 +15,7 @@ class Growth(Tool):
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._quiet = False
+        self._quiet = Quiet()
         self.button = widgets.ToggleButton(
             description="Grow",
             tooltip="Ask neighbouring cubes when an object is larger than one (G)",
@@ -33,9 +34,8 @@ class Growth(Tool):
     def refresh(self, session: Session | None) -> None:
         """Show whether masks may grow."""
         if session is not None:
-            self._quiet = True
-            self.button.value = session.grow
-            self._quiet = False
+            with self._quiet:
+                self.button.value = session.grow
 
     def _pressed(self, change: dict[str, Any]) -> None:
         if not self._quiet:

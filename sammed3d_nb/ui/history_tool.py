@@ -15,7 +15,11 @@ class HistoryTool(Tool):
         act = stage.guarded(stage.act)
         self.undo = button("↶ Undo", "undo", _tooltip("Undo", None, "Ctrl+Z"), act)
         self.redo = button("↷ Redo", "redo", _tooltip("Redo", None, "Ctrl+Y"), act)
-        self.bar = self.undo, self.redo, button("Clear", "reset", "Clear this object's clicks (Shift+R)", act)
+        self.bar = (
+            self.undo,
+            self.redo,
+            button("Clear", "reset", "Clear all prompts and edits of this object (Shift+R)", act),
+        )
         self.actions = {
             "undo": lambda: stage.change("Undoing", _undo, message=_message("Undone", "undo")),
             "redo": lambda: stage.change("Redoing", _redo, message=_message("Done again", "do again")),

@@ -10,6 +10,7 @@ from sammed3d_nb.ui.bar import button
 from sammed3d_nb.ui.orthoviews import OrthoViews
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.planes import PLANES
+from sammed3d_nb.ui.quiet import Quiet
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
@@ -24,7 +25,7 @@ class Jump(Tool):
     """
 
     def __init__(self, stage: Stage, views: OrthoViews, page: Page) -> None:
-        self._views, self._page, self._quiet = views, page, False
+        self._views, self._page, self._quiet = views, page, Quiet()
         act = stage.guarded(stage.act)
         self.numbers = {name: _number(name) for name in PLANES}
         for name, number in self.numbers.items():
@@ -54,13 +55,12 @@ class Jump(Tool):
         self._page.focus(f".snb-jump-panel .snb-{self._views.active} input")
 
     def _fill(self) -> None:
-        self._quiet = True
-        for name, number in self.numbers.items():
-            view = self._views.views[name]
-            if view.plane is not None:
-                number.max = view.plane.slices
-                number.value = view.index + 1
-        self._quiet = False
+        with self._quiet:
+            for name, number in self.numbers.items():
+                view = self._views.views[name]
+                if view.plane is not None:
+                    number.max = view.plane.slices
+                    number.value = view.index + 1
 
     def _typed(self, name: str, change: dict[str, Any]) -> None:
         plane = self._views.views[name].plane

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.readable import readable_ml, readable_number
 from sammed3d_nb.session.edits import within_range
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.ui.bar import button
@@ -59,15 +60,10 @@ class Measures(Tool):
             )
         values = volume.array[where.region.slices][where.values > 0].astype(np.float64)
         unit = " HU" if volume.modality == "CT" else ""
-        mean, sd, low, high = (_number(n) for n in (values.mean(), values.std(), values.min(), values.max()))
-        ml = where.volume_ml(volume.spacing)
+        mean, sd, low, high = (readable_number(n, 4) for n in (values.mean(), values.std(), values.min(), values.max()))
+        ml = readable_ml(where.volume_ml(volume.spacing))
         voxels = f"{len(values)} voxel{'s' if len(values) > 1 else ''}"
         self._put(
             [*self._views.measures, Mark("statistics", stroke.places, text=f"{mean} ± {sd}{unit}", mm=stroke.armed.mm)]
         )
-        self._stage.status.say(f"{voxels} ({ml:.3g} mL): mean {mean} ± {sd}{unit}, from {low} to {high}{unit}.")
-
-
-def _number(value: float) -> str:
-    """With four figures, and a true minus."""
-    return f"{value:.4g}".replace("-", "−")
+        self._stage.status.say(f"{voxels} ({ml}): mean {mean} ± {sd}{unit}, from {low} to {high}{unit}.")

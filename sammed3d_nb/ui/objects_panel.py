@@ -9,8 +9,8 @@ import traitlets
 from anywidget import AnyWidget
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.readable import readable_ml
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.ui.describe import readable_ml
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 

@@ -31,6 +31,7 @@ function makeRow(key, ask) {
     sign.textContent = item.positive ? "+" : "−";
     text.textContent = item.text;
     where.textContent = item.where;
+    where.title = "Voxels count from 0, as under the mouse; slices from 1, as on the views";
     row.dataset.sign = said;
     row.classList.toggle("snb-chosen", item.chosen);
     pick.setAttribute("aria-pressed", String(item.chosen));

@@ -65,13 +65,13 @@ class PromptList(Tool):
     def _where(self, prompt: Prompt) -> str:
         """The voxel of a click; the slice that a prompt lies on; else how many of them it reaches through."""
         if isinstance(prompt, Point):
-            return ", ".join(str(n) for n in prompt.ijk)
+            return f"voxel {', '.join(str(n) for n in prompt.ijk)}"
         region = prompt.region
         shown = [(name, view.plane.axes[2]) for name, view in self._views.views.items() if view.plane is not None]
         for name, axis in shown:
             if region.size[axis] == 1:
-                return f"{name} {region.start[axis] + 1}"
-        return ", ".join(f"{name} {region.start[axis] + 1}–{region.stop[axis]}" for name, axis in shown[:1])
+                return f"{name} slice {region.start[axis] + 1}"
+        return ", ".join(f"{name} slices {region.start[axis] + 1}–{region.stop[axis]}" for name, axis in shown[:1])
 
     def _asked(self, content: dict[str, Any]) -> None:
         """Do what a row asks for."""

@@ -47,6 +47,7 @@ class Prompts(Tool):
         self._stage, self._views, self._chain, self._page = stage, views, chain, page
         self._pending: list[tuple[Session, Voxel, bool]] = []  # asked for, not answered yet
         self._pointers: deque[tuple[Said | None, Pointer]] = deque(maxlen=200)  # by what was answered
+        self._made: dict[tuple[Said, bool], list[Mark]] = {}  # marks on the views, by what was said and highlighted
         self._last_press: tuple[float, Voxel, bool] | None = None
         self.side = (chain.widget,)
         for armed, text, tip in (
@@ -127,6 +128,8 @@ class Prompts(Tool):
         """Show the current object's clicks and the way of the last one."""
         if session is None:
             return
+        if self.chosen not in prompts_of(session.current):
+            self.chosen = ""
         self._mark(session)
         result, answered = session.result, session.current.answered
         pointer = next((pointer for known, pointer in self._pointers if known is answered), None)
@@ -138,6 +141,7 @@ class Prompts(Tool):
         """Forget all clicks."""
         self._pending.clear()
         self._pointers.clear()
+        self._made.clear()
 
     def _page_pressed(self, blank: bool) -> None:
         """A view was clicked: before there is an image, say that the click is not taken."""
@@ -151,11 +155,9 @@ class Prompts(Tool):
     def _mark(self, session: Session) -> None:
         waiting = [(voxel, positive) for of, voxel, positive in self._pending if of is session]
         self._views.clicks = [*((click.ijk, click.positive) for click in session.clicks), *waiting]
-        self._views.marks = [
-            mark
-            for key, said in prompts_of(session.current).items()
-            for mark in _marks(said.action, chosen=key == self.chosen)
-        ]
+        wanted = [(said, key == self.chosen) for key, said in prompts_of(session.current).items()]
+        self._made = {one: self._made.get(one) or _marks(one[0].action, chosen=one[1]) for one in wanted}
+        self._views.marks = [mark for marks in self._made.values() for mark in marks]
 
     def _drawn(self, stroke: Stroke) -> "Future[Result]":
         return self.say(_prompt_of(stroke, self._stage.ready()), stroke)

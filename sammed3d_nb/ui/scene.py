@@ -38,6 +38,7 @@ class Scene(ABC):
             None where that is done.
         on_switch: Called with what the page has switched by itself: "tool" (a name), "mm" (the brush), "left".
         armed: What pointing does now.
+        armed_before: Name of the tool that was armed before that one.
         tools: What there is to arm, each with the reason why not, or "".
         marks: What was said with other prompts than clicks, to be drawn like these.
         measures: What was measured.
@@ -57,6 +58,7 @@ class Scene(ABC):
         self.on_stroke: Callable[[Stroke], Future[Any] | None] = lambda stroke: None
         self.on_switch: Callable[[Mapping[str, Any]], object] = lambda switched: None
         self.armed = Armed()
+        self.armed_before = self.armed.name
         self.tools: Sequence[tuple[Armed, str]] = ()
         self.marks: Sequence[Mark] = ()
         self.measures: Sequence[Mark] = ()
@@ -139,6 +141,8 @@ class Scene(ABC):
     def arm(self, armed: Armed) -> None:
         """Let pointing at the views do something else from now on."""
         with self.lock:
+            if armed.name != self.armed.name:
+                self.armed_before = self.armed.name
             self.armed = armed
             self.redraw()
 

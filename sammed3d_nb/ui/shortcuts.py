@@ -44,7 +44,7 @@ SHORTCUTS = (
     Shortcut(("t",), "toggle_sign", "Left button: positive or negative", SEGMENT),
     Shortcut(("ctrl+z", "u"), "undo", "Undo", SEGMENT),
     Shortcut(("ctrl+y", "ctrl+shift+z"), "redo", "Redo", SEGMENT),
-    Shortcut(("shift+r",), "reset", "Clear this object's clicks", SEGMENT),
+    Shortcut(("shift+r",), "reset", "Clear all prompts and edits of this object", SEGMENT),
     Shortcut(("n",), "new_object", "New object", SEGMENT),
     Shortcut(("o",), "next_object", "Next object", SEGMENT),
     Shortcut(("a",), "toggle_edits", "Edit the mask as a whole", SEGMENT),

@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.readable import readable_number
 
 log = logging.getLogger("sammed3d_nb.ui")
 
@@ -84,11 +85,11 @@ class StatusLine:
 
 def cursor_text(voxel: tuple[int, int, int], ras: Any, value: Any, unit: str) -> str:
     """The line for the value and position under the cursor: voxel i, j, k, RAS mm and intensity."""
-    number = f"{value:d}" if isinstance(value, (int, np.integer)) else f"{value:.4g}"
+    number = f"{value:d}".replace("-", "−") if isinstance(value, (int, np.integer)) else readable_number(value, 4)
     i, j, k = voxel
     x, y, z = (f"{coordinate:.1f}".replace("-", "−") for coordinate in ras)
     return (
         f'<span class="snb-dim">voxel</span> {i}, {j}, {k}'
         f' <span class="snb-dim">RAS</span> {x}, {y}, {z} mm'
-        f" <b>{number.replace('-', '−')}{' ' + unit if unit else ''}</b>"
+        f" <b>{number}{' ' + html.escape(unit) if unit else ''}</b>"
     )

@@ -5,8 +5,9 @@ import html
 import ipywidgets as widgets
 
 from sammed3d_nb.errors import UserError
+from sammed3d_nb.readable import readable_number
 from sammed3d_nb.session.session import Session
-from sammed3d_nb.session.statistics import Measured, csv_text
+from sammed3d_nb.session.statistics import Measured
 from sammed3d_nb.ui.page import Page
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tabs import Tab
@@ -58,12 +59,10 @@ class TablePanel(Tab):
 
     def _download(self) -> None:
         def job(session: Session) -> str:
-            found = session.measure()
-            if not any(one.volume_ml for one in found):
+            if not any(item.local.count for item in session.objects):
                 raise UserError("There is no mask to measure yet; click on an organ first.")
             name = f"{file_stem(session.volume, anonymous=session.anonymous)}-objects.csv"
-            case = "" if session.anonymous else session.volume.name
-            self._page.download(name, csv_text(found, case, session.annotator or "").encode())
+            self._page.download(name, session.table_text().encode())
             return f"Downloaded {name}."
 
         self._stage.background("Measuring", job)
@@ -74,8 +73,17 @@ def table_html(found: list[Measured], colours: dict[str, str]) -> str:
     rows = []
     for one in found:
         extent = "–" if one.extent_mm is None else "×".join(f"{mm:.0f}" for mm in one.extent_mm)
-        spread = "–" if one.mean is None else f"{one.mean:.3g} ± {one.sd:.2g}".replace("-", "−")
-        cells = (f"{one.volume_ml:.4g}", spread, extent, str(one.prompts), str(one.edits), f"{one.minutes:.1f}")
+        spread = (
+            "–" if one.mean is None or one.sd is None else f"{readable_number(one.mean)} ± {readable_number(one.sd, 2)}"
+        )
+        cells = (
+            readable_number(one.volume_ml, 4),
+            spread,
+            extent,
+            str(one.prompts),
+            str(one.edits),
+            f"{one.minutes:.1f}",
+        )
         dot = f'<i style="background:{html.escape(colours.get(one.name, "#888"))}"></i>'
         name, rest = html.escape(one.name), "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th title="{name}">{dot}{name}</th>{rest}</tr>')

@@ -5,6 +5,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from sammed3d_nb.ui.quiet import Quiet
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 
@@ -45,7 +46,7 @@ class Tabs(Tool):
     """
 
     def __init__(self, stage: Stage, tabs: Sequence[Tab]) -> None:
-        self._stage, self.tabs, self._quiet = stage, tabs, False
+        self._stage, self.tabs, self._quiet = stage, tabs, Quiet()
         self.buttons = [self._button(tab) for tab in tabs]
         row = widgets.HBox(self.buttons)
         row.add_class("snb-tab-row")
@@ -64,10 +65,9 @@ class Tabs(Tool):
     def choose(self, chosen: Tab | None) -> None:
         """Open one, and close the one that was."""
         with self._stage.lock:
-            self._quiet = True
-            for tab, button in zip(self.tabs, self.buttons, strict=True):
-                button.value = tab is chosen
-            self._quiet = False
+            with self._quiet:
+                for tab, button in zip(self.tabs, self.buttons, strict=True):
+                    button.value = tab is chosen
             for tab in sorted(self.tabs, key=lambda tab: tab is chosen):  # what closes comes first
                 if tab.open != (tab is chosen):
                     tab.open = tab is chosen

@@ -247,7 +247,7 @@ class Desk(Catalogue):
         first = labels.labels[0] if labels else None
         begun = session.can_undo or session.can_redo or len(session.objects) > 1 or session.current.said is not None
         if first is not None and not begun and session.current.name == "object 1":
-            session.begin_with(first.name, first.colour)
+            session.begin_with(first.name, first.colour, first.code)
         if session.autosave is not None and session.autosave.exists():
             silent = bool(work.mark) and work.state in (DONE, NEEDS_REVIEW) and work.mark != mark_of(session.steps)
             told = standing.load(self.state, work.file)

@@ -14,13 +14,14 @@
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sammed3d_nb.errors import UserError
-from sammed3d_nb.session.objects import LONGEST_NAME, SegmentedObject, checked_colour
+from sammed3d_nb.session.objects import LONGEST_NAME, SNOMED, SegmentedObject, checked_colour
 from sammed3d_nb.session.palette import COLOURS
 
 _LARGEST = 1_000_000  # bytes
@@ -138,7 +139,7 @@ def _label(fields: Any, where: str, before: Sequence[Label], given: Iterable[Any
     except UserError as error:
         raise UserError(f"{where} ({name}): {error}") from error
     code = fields.get("snomed", "")
-    if isinstance(code, bool) or not (code == "" or str(code).isdecimal()):
+    if isinstance(code, bool) or not re.fullmatch(f"({SNOMED})?", str(code)):
         raise UserError(f"{where} ({name}): snomed is {code!r:.40}; expected a number such as 10200004.")
     return Label(name, colour, required, _text(fields, "guideline", where), str(code))
 

@@ -75,7 +75,7 @@ def test_files_are_written_whole_and_not_over_others(
     assert main([*command, "--overwrite"]) == 0
     assert main(["measure", str(tmp_path / "records"), "--csv", str(tmp_path)]) == 2
     assert session.export_table(tmp_path / "own.csv") == tmp_path / "own.csv"
-    assert (tmp_path / "own.csv").read_text() == csv_text(session.measure(), "patient7")
+    assert (tmp_path / "own.csv").read_text() == csv_text(session.measure(), "patient7", None, anonymous=False)
     with pytest.raises(UserError, match="is there already"):
         session.export_table(tmp_path / "own.csv")
 

@@ -32,9 +32,17 @@ class Running:
     def __init__(self, house, app):
         self.house, self.app = house, app
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.clients = []
 
     def client(self, path="", key=None):
-        return nnInteractiveRemoteInferenceSession(self.url + path, api_key=key)
+        session = nnInteractiveRemoteInferenceSession.__new__(nnInteractiveRemoteInferenceSession)
+        try:
+            session.__init__(self.url + path, api_key=key)
+        except BaseException:
+            session._http.close()  # which one that was refused leaves open
+            raise
+        self.clients.append(session)
+        return session
 
     def begun(self, array=None, spacing=SPACING, *, path="", key=None, **more):
         """A client with an image, and its copy of the mask."""
@@ -89,6 +97,8 @@ def running(folder, networks=None, hosts=frozenset({"127.0.0.1", "localhost"}), 
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive(), "the server did not end"
+        for session in one.clients:
+            session.close()  # and its heartbeat, where the test has not
 
 
 def image(shape=SHAPE, seed=0, dtype=np.int16):

@@ -1,8 +1,10 @@
 """Places and turns: who waits how long, and that nobody's requests interleave."""
 
 import asyncio
+import gc
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -87,12 +89,15 @@ def test_places_are_kept_for_those_who_have_waited_longest():
 
 
 def test_a_full_server_says_so_to_the_client(tmp_path):
-    with running(tmp_path / "kept", places=1) as server:
+    with warnings.catch_warnings(record=True) as told, running(tmp_path / "kept", places=1) as server:
+        warnings.simplefilter("always", ResourceWarning)
         session = server.client()
         with pytest.raises(ServerAtCapacityError, match="number 1 in the queue"):
             server.client()
         session.close()
         server.client().close()
+        gc.collect()
+    assert not [str(one.message) for one in told if issubclass(one.category, ResourceWarning)], "no socket stays open"
 
 
 class SlowNetwork(BallNetwork):

@@ -190,3 +190,13 @@ def test_doubt_lies_with_the_mask_in_oblique_and_flipped_volumes() -> None:
     second.click((12, 36, volume.size[1] - 1 - 30))
     back = second.doubt()[::-1].transpose(2, 0, 1)
     assert np.abs(back - first.doubt()).max() < 0.02
+
+
+def test_a_score_that_there_is_not_is_one_sentence(session: Session) -> None:
+    session.click(MIDDLE)
+    for score in ("volum", None, 3):
+        with pytest.raises(PromptError, match="depth, blob, volume, integral, not by"):
+            session.look_next(score=score)  # type: ignore[arg-type]
+    assert session.look_next() is not None
+    with pytest.raises(PromptError, match="Doubt goes from 0 to 1"):
+        session.unsure("0.5")  # type: ignore[arg-type]

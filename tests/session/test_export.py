@@ -253,3 +253,63 @@ def test_the_names_file_lists_what_a_layered_file_holds(tmp_path):
     session_on(volume).export(tmp_path / "all.seg.nrrd")
     listed = json.loads(Path(tmp_path / "all.seg.labels.json").read_text())
     assert [one["name"] for one in listed.values() if one["volume_ml"]] == list(NAMES)
+
+
+def test_a_code_of_snomed_ct_comes_before_the_name(tmp_path):
+    """From the label set, through the record, into the DICOM SEG."""
+    volume = Volume.read(write_series(tmp_path / "ct", change=whole()))
+    record = tmp_path / "case.sammed3d.json"
+    session = Session(volume, model_of(BallNetwork()), overlap=True)
+    session.begin_with("hígado", "#e69f00", "10200004")  # DICOM knows it as liver
+    told = [
+        ("left kidney", "64033007"),
+        ("Niere", "64033007"),
+        ("Kidney L 2", "18639004"),
+        ("área 51", "9991001"),
+        ("spleen", ""),
+        ("gone", "10200004"),
+    ]
+    for name, code in told:
+        session.new_object(name, code=code)
+    for item in session.objects:
+        session.select(item.name)
+        session.paint([(3, 3, 3)])
+    session.rename("gone", "pancreas")
+    session.save(record)
+    again = Session.resume(record, volume=volume, model=model_of(BallNetwork()))
+    assert [item.code for item in again.objects] == [
+        "10200004", "64033007", "64033007", "18639004", "9991001", "", "",
+    ]  # fmt: skip
+    seg = highdicom.seg.segread(again.export(tmp_path / "all.dcm"))
+    kinds = [seg.get_segment_description(n) for n in range(1, seg.number_of_segments + 1)]
+    assert [(kind.segmented_property_type.value, kind.segmented_property_type.meaning) for kind in kinds] == [
+        ("10200004", "Liver"),
+        ("64033007", "Kidney"),
+        ("64033007", "Kidney"),
+        ("18639004", "Kidney L 2"),
+        ("9991001", "área 51"),
+        ("78961009", "Spleen"),
+        ("15776009", "Pancreas"),
+    ]
+    assert kinds[0].segmented_property_category.meaning == "Anatomical Structure"
+    sides = [
+        kind.SegmentedPropertyTypeCodeSequence[0].get("SegmentedPropertyTypeModifierCodeSequence") for kind in kinds
+    ]
+    assert sides[1][0].CodeMeaning == "Left", "the name says the same and more"
+    assert not any(sides[2:]), "a code that says the side, or something else, stands alone"
+    again.undo()  # the name that was given up
+    assert again.objects[-1].code == "10200004"
+
+
+def test_what_is_no_code_is_refused(tmp_path):
+    session = Session(Volume.from_array(np.zeros(SHAPE, np.int16), (1, 1, 1)), model_of(BallNetwork()))
+    for code in ("K-12", "1" * 19, "١٢٣", 12):
+        with pytest.raises(UserError, match="is no code of SNOMED CT"):
+            session.new_object("liver", code=code)
+    assert len(session.objects) == 1
+    session.new_object("liver", code="10200004")
+    text = Path(session.save(tmp_path / "case.sammed3d.json")).read_text()
+    damaged = tmp_path / "other.sammed3d.json"
+    damaged.write_text(text.replace('"10200004"', '"<b>"'))
+    with pytest.raises(UserError, match="is no code of SNOMED CT"):
+        Session.resume(damaged, volume=session.volume, model=model_of(BallNetwork()))

@@ -9,6 +9,8 @@ from support import BallNetwork, model_of, rotation
 
 from sammed3d_nb import Session, Volume
 from sammed3d_nb.errors import ClickError, PromptError, UserError
+from sammed3d_nb.session import operations
+from sammed3d_nb.session.edits import Operation, check_operation
 from sammed3d_nb.session.replay import replay
 
 SPACING = (1.0, 2.0, 4.0)  # mm along i, j, k
@@ -121,6 +123,29 @@ def test_a_threshold_may_paint_round_the_mask(session: Session) -> None:
     values = session.volume.array
     assert np.array_equal(session.mask > 0, expected & (values >= 30) & (values <= 70))
     assert (session.mask > 0)[~where].any()
+
+
+def test_filling_far_from_the_mask_looks_at_its_own_ball_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = two_rooms()
+    session.paint(block((2, 2, 2), (3, 3, 3)))
+    looked: list[int] = []
+    real = operations.ndimage.label
+    monkeypatch.setattr(operations.ndimage, "label", lambda mask: looked.append(mask.size) or real(mask))
+    session.apply("fill", at=(33, 19, 12), lower=0, mm=4)
+    assert looked
+    assert max(looked) <= 11 * 7 * 5, "the box of the ball, with a voxel round it"
+    assert session.mask[2, 2, 2]
+    assert session.mask[12, 19, 33]
+
+
+@pytest.mark.parametrize("at", [[[1], [1, 2], 3], np.array(5), np.array([[1, 2, 3]]), [np.array([1, 2]), 1, 1], 7])
+def test_places_that_are_none_are_one_sentence(session: Session, at: object) -> None:
+    with pytest.raises(PromptError, match=r"got at = .* three numbers i, j, k"):
+        session.apply("fill", at=at)
+    with pytest.raises(PromptError, match=r"got at = .* three numbers i, j, k"):
+        check_operation(Operation("fill", {"at": at}))
+    with pytest.raises(PromptError, match="There is no operation"):
+        session.apply(["fill"])  # type: ignore[arg-type]
 
 
 # -- two objects -------------------------------------------------------------------------------------------------------

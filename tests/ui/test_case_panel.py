@@ -125,6 +125,14 @@ def test_n_adds_the_next_label(begin) -> None:
     assert app.session.current.name == "cyst"
 
 
+def test_objects_of_a_label_set_carry_its_codes(begin) -> None:
+    app = begin("anna", labels=LabelSet("t", (Label("Leber", "#e69f00", code="10200004"),
+                                              Label("Milz", "#d55e00", code="78961009"))))  # fmt: skip
+    app.act("new_object")
+    app.wait()
+    assert [(item.name, item.code) for item in app.session.objects] == [("Leber", "10200004"), ("Milz", "78961009")]
+
+
 def test_the_list_tells_rows_once_and_then_what_has_changed(begin) -> None:
     app = begin("anna")
     until(lambda: any(entry.held for entry in app.list._survey.entries))

@@ -279,3 +279,57 @@ def test_another_case_has_its_own_range_of_intensities(app) -> None:
         array = np.linspace(low, high, 8**3).reshape(8, 8, 8).astype(np.int16)
         app.stage.show(snb.Session(snb.Volume.from_array(array, (1, 1, 1)), model_of(BallNetwork())))
         assert (app.edits.range.min, app.edits.range.max) == (low, high)
+
+
+def test_filling_with_its_range_open_takes_every_intensity(app) -> None:
+    app.act("toggle_edits")
+    app.views.move_to(BALL)
+    choose(app, "fill")
+    app.edits.mm.value = 50.0
+    app.edits.range.value = (app.edits.range.min, app.edits.range.max)
+    settle(app)
+    values = app.session.volume.array[shown(app)]
+    assert values.min() == -50, "both ends open is every intensity, not those near the crosshair"
+    assert values.max() == 100
+
+
+def test_a_suggestion_beyond_the_slider_is_cut_and_the_controls_are_still_heard(app, monkeypatch) -> None:
+    from sammed3d_nb.ui import edit_panel
+
+    app.act("toggle_edits")
+    app.views.move_to(BALL)
+    for beyond in ((5000.0, 6000.0), (-6000.0, -5000.0)):  # a bright voxel in a slice that the slider did not see
+        monkeypatch.setattr(edit_panel, "near_range", lambda *_, found=beyond: found)
+        choose(app, "fill")
+        low, high = app.edits.range.value
+        assert app.edits.range.min <= low <= high <= app.edits.range.max
+        assert "Something unexpected" not in app.status.message
+        assert not app.edits._quiet
+        app.edits.choose(None)
+    with pytest.raises(RuntimeError), app.edits._quiet:
+        raise RuntimeError
+    app.click(BALL)
+    choose(app, "grow")
+    before = shown(app).sum()
+    app.edits.mm.value = 9.0
+    settle(app)
+    assert shown(app).sum() > before
+
+
+@pytest.mark.parametrize("begin", ["panel", "key"])
+def test_after_a_cut_the_tool_of_before_is_armed_again(app, begin: str) -> None:
+    app.click(BALL)
+    x, y, z = BALL
+    for tool in ("brush", "box"):
+        app.act(f"tool_{tool}")
+        if begin == "panel":
+            app.edits.choose(CUT)
+            settle(app)
+        else:
+            app.act("tool_cut")
+        draw(app, "axial", (x + 5, y - 20, z), (x + 5, y + 15, z))
+        app.edits.apply.click()
+        settle(app)
+        assert app.views.armed.name == tool
+        app.act("undo")
+        settle(app)

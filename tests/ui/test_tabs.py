@@ -12,8 +12,12 @@ from support import BallNetwork, model_of
 from ui_page import BALL, Browser, Tab, ball_volume
 
 import sammed3d_nb as snb
+from sammed3d_nb.imaging.label_maps import NamedMask
+from sammed3d_nb.imaging.region import LocalMask
+from sammed3d_nb.session.statistics import Measured
 from sammed3d_nb.ui.doubt_panel import BANDS
 from sammed3d_nb.ui.scene import EXTRA
+from sammed3d_nb.ui.table_panel import table_html
 from sammed3d_nb.ui.upload import LARGEST, _safe
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
@@ -155,6 +159,29 @@ def test_the_table_follows_and_its_file_says_the_same(app, monkeypatch) -> None:
     assert float(row["volume_ml"]) == one.volume_ml
     assert float(row["mean"]) == one.mean
     assert (row["prompts"], row["edits"]) == ("1", "0")
+
+
+def test_the_file_of_an_anonymous_session_names_nobody(app, monkeypatch) -> None:
+    app.stage.show(snb.Session(ball_volume(), model_of(BallNetwork()), annotator="Dr Jane Doe", anonymous=True))
+    app.click(BALL)
+    settle(app)
+    sent = []
+    monkeypatch.setattr(app.page, "download", lambda name, data: sent.append((name, data.decode())))
+    app.table.panel.children[1].children[0].click()
+    settle(app)
+    ((_, text),) = sent
+    assert text == app.session.table_text()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["case"], row["annotator"], row["prompts"]) == ("", "", "1")
+    assert "Doe" not in text
+
+
+def test_large_numbers_are_read_without_exponents() -> None:
+    one = Measured("a", 12345.6, 1234.5, 123.4, (0, 0, 0), (1, 1, 1), (1.0, 1.0, 1.0), 1, 0, 60.0)
+    told = table_html([one], {})
+    assert "12346" in told
+    assert "1234 ± 123" in told
+    assert "e+" not in told
 
 
 def test_nothing_to_measure_is_one_sentence(app) -> None:
@@ -315,3 +342,14 @@ def test_another_case_has_no_layer_of_the_one_before(app, masks, tmp_path) -> No
     app.stage.refresh()
     assert extras(app, "") == []
     assert app.compare.second.options == (("–", None),)
+
+
+def test_two_structures_of_one_name_are_two_choices(app, masks) -> None:
+    app.compare.beside = [NamedMask("rib", None, LocalMask.of(mask)) for mask in masks]
+    act(app, "toggle_compare")
+    named = dict(app.compare.second.options)
+    assert list(named) == ["–", "beside: rib (1)", "beside: rib (2)"]
+    app.compare.first.value, app.compare.second.value = named["beside: rib (1)"], named["beside: rib (2)"]
+    settle(app)
+    shown = [one.mask.full > 0 for one in extras(app, "compare")]
+    assert [np.array_equal(one, mask) for one, mask in zip(shown, masks, strict=True)] == [True, True]
