@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
                 raise UserError(f"{file} is a folder; give the name of a file to write.")
     if options.plot is not None and options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"{options.plot.name} ends in no known format for figures; use .png, .pdf or .svg.")
-    works, found = _compared(records_in(options.records), options.image)
+    works, found = _compared(_readings_in(options.records), options.image)
     if not found:
         raise UserError(
             "No two of these records are of the same image; give at least two annotators' records of one case."
@@ -52,6 +53,20 @@ def run(options: argparse.Namespace) -> int:
     if options.plot is not None:
         agreement.write_plot(found, options.plot)
     return 0
+
+
+def _readings_in(paths: Sequence[Path]) -> list[Path]:
+    """The records that are named; of folders with a worklist those that stand for somebody's work, of others all."""
+    from sammed3d_nb.worklist.worklist import aside
+
+    found: set[Path] = set()
+    for path in paths:
+        left = aside(path) if path.is_dir() else set()
+        found |= {file for file in records_in([path]) if file not in left}
+        if left:
+            names = ", ".join(sorted(file.name for file in left))
+            print(f"{path}: left out, for the worklist names others of the same people: {names}.", file=sys.stderr)
+    return sorted(found)
 
 
 def _compared(paths: list[Path], image: str | None) -> tuple[list[Work], list[Agreement]]:

@@ -1,6 +1,7 @@
 """The worklist over the views: its rows, its pictures, and going from case to case."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -16,6 +17,7 @@ from sammed3d_nb.ui.cases import Cases
 from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.survey import Survey
 from sammed3d_nb.ui.tool import Tool
+from sammed3d_nb.worklist.ahead import room
 from sammed3d_nb.worklist.entries import Entry
 from sammed3d_nb.worklist.standing import DONE, NEEDS_REVIEW, NEW, REJECTED
 from sammed3d_nb.worklist.thumbnails import Thumbnails
@@ -51,7 +53,11 @@ class CaseList(Tool):
         self.order = list(range(len(worklist.cases)))  # as the page shows them
         self._sent: dict[int, dict[str, Any]] = {}
         self._ready = False
-        self.pictures = Thumbnails(worklist.state, self._read, self._picture)
+        self._at: int | None = None  # the case asked for last: that on the screen, or one that did not open
+        self._left = self.order  # the order in which that stood last
+        self.pictures = Thumbnails(
+            worklist.state, self._read, self._picture, lambda key: worklist.nbytes(key) <= room()
+        )
         self.rows = CaseRows()
         self.rows.on_msg(lambda _, content, buffers: stage.guarded(self._asked)(content))
         self.panel = widgets.Box([self.rows], layout=widgets.Layout(display="none"))
@@ -77,28 +83,60 @@ class CaseList(Tool):
 
     def step(self, by: int) -> None:
         """Open the next case of the list as it is shown, or the one before."""
-        self._cases.open(self.beside(by))
+        self._ask(self.beside(by))
+
+    def _ask(self, number: int) -> None:
+        """Open a case; one of which an annotator has changed what its reviewer has open is opened again."""
+        self._at = number
+        if number in self.order:
+            self._left = self.order
+        if number == self._cases.shown and self._worklist.reviewing and self._is_stale(number):
+            self._cases.replace(number, partial(self._worklist.open, number))
+        else:
+            self._cases.open(number)
+
+    def _is_stale(self, number: int) -> bool:
+        with suppress(UserError):  # a notebook has closed it
+            return self._worklist.is_stale(number)
+        return False
 
     def beside(self, by: int) -> int:
-        """The number of the case that stands so many rows below the one on the screen.
+        """The number of the case that stands a row below the one asked for last, or above (-1).
+
+        Those that others have open are passed by. One that is no longer in the list as it is shown, as a case that is
+        done where those to do are, is left from where it stood.
 
         Raises:
             UserError: There is none.
         """
         if not self.order:
             raise UserError("The list shows no case: clear its search (Shift+L).")
-        if self._cases.shown not in self.order:
-            return self.order[0 if by > 0 else -1]
-        place = self.order.index(self._cases.shown) + by
-        if not 0 <= place < len(self.order):
+        at = self._cases.shown if self._at is None else self._at
+        there = set(self.order)
+        order = self.order if at in there else self._left
+        rows = order if by > 0 else order[::-1]
+        following = rows[rows.index(at) + 1 :] if at in rows else rows
+        left = [number for number in following if number in there]
+        found = next((number for number in left if not self._is_held(number)), None)
+        if found is None:
             which = "last" if by > 0 else "first"
-            raise UserError(f"This is the {which} case of the list as it is shown; press Shift+L to see it.")
-        return self.order[place]
+            others = " that nobody else has open" if left else ""
+            raise UserError(f"This is the {which} case of the list as it is shown{others}; press Shift+L to see it.")
+        return found
+
+    def _is_held(self, number: int) -> bool:
+        """Whether somebody else has a case open, as far as it is known."""
+        entries = self._survey.entries
+        held = entries[number].held if number < len(entries) else None
+        return held is not None and held.holder.user != self._worklist.who
 
     def show(self, session: Session) -> None:
         """Another case is on the screen: the next one is read ahead, and its picture is kept."""
         number = self._cases.shown
         self.rows.shown = -1 if number is None else number
+        self._at = number
+        if number in self.order:
+            self._left = self.order
         if number is not None:
             key, volume = self._worklist.cases[number].key, session.volume
             self._survey.soon(lambda: self.pictures.add(key, volume))
@@ -123,9 +161,11 @@ class CaseList(Tool):
                 self._send()
             case {"do": "open", "number": int(number)} if 0 <= number < count:
                 self.close()
-                self._cases.open(number)
+                self._ask(number)
             case {"do": "order", "numbers": list(numbers)}:
                 self.order = [n for n in numbers if isinstance(n, int) and 0 <= n < count]
+                if self._at in self.order:
+                    self._left = self.order
             case {"do": "pictures", "numbers": list(numbers)}:
                 for number in numbers[:100][::-1]:
                     if isinstance(number, int) and 0 <= number < count:
@@ -151,6 +191,9 @@ class CaseList(Tool):
     def _read(self, key: str) -> Any:
         return self._worklist.read(key)
 
+    def _fits(self, key: str) -> bool:
+        return self._worklist.nbytes(key) <= room()
+
     def _picture(self, key: str, data: bytes, modality: str) -> None:
         with self._stage.lock:
             if not self._stage.closed:
@@ -168,6 +211,7 @@ class NoWorklist(Tool):
 
     def __init__(self, cases: Cases, count: int) -> None:
         self._cases, self._count = cases, count
+        self._at: int | None = None  # asked for last
         self.actions = {
             "toggle_cases": self._refuse,
             "case_done": self._refuse,
@@ -179,10 +223,16 @@ class NoWorklist(Tool):
         raise UserError("There is no worklist here; start the app with several images, a folder or a .csv.")
 
     def _step(self, by: int) -> None:
-        number = (-1 if self._cases.shown is None else self._cases.shown) + by
+        at = self._cases.shown if self._at is None else self._at
+        number = (-1 if at is None else at) + by
         if not 0 <= number < self._count:
             raise UserError(f"There is no {'further' if by > 0 else 'earlier'} case; this app has {self._count}.")
+        self._at = number
         self._cases.open(number)
+
+    def show(self, session: Session) -> None:
+        """Another case is on the screen."""
+        self._at = self._cases.shown
 
 
 def row_of(entry: Entry, who: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 // The panel of the case on the screen: its state and labels, notes, and what annotators and reviewers say of it. One
 // element for each part, kept while the page lives; what the kernel says is put into them.
 
+const PAUSE_MS = 600; // in typing, after which notes are kept
+
 function made(tag, classes, fields = {}) {
   const element = Object.assign(document.createElement(tag), fields);
   element.className = classes;
@@ -66,10 +68,18 @@ function render({ model, el }) {
   el.append(head, progress, banner, labels, guide, notes, acts, reviewing);
 
   let before = {};
+  let pause = 0;
   const keep = () => {
+    clearTimeout(pause);
+    if (before.number === undefined || before.reviewing) return;
     if (notes.value !== (before.notes ?? "")) ask("note", { number: before.number, text: notes.value });
   };
   notes.addEventListener("blur", keep);
+  notes.addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(keep, PAUSE_MS);
+  });
+  window.addEventListener("pagehide", keep);
   for (const field of [notes, comment]) {
     field.addEventListener("input", () => {
       field.style.height = "auto";
@@ -85,6 +95,7 @@ function render({ model, el }) {
 
   const draw = () => {
     const now = model.get("shown");
+    if (before.number !== now.number) keep(); // the next case arrives while notes on this one are typed
     const open = now.number !== undefined;
     name.textContent = open ? now.name : "No case is open";
     name.title = now.name ?? "";
@@ -127,7 +138,7 @@ function render({ model, el }) {
     review.classList.toggle("mod-active", now.own === "needs review");
     second.classList.toggle("mod-active", Boolean(now.second));
     second.setAttribute("aria-pressed", String(Boolean(now.second)));
-    show(second, !now.blind);
+    show(second, !now.blind && !now.fixed);
     others.replaceChildren(
       ...(now.others ?? []).map((who) => {
         const found = made("button", "jupyter-button snb-go-on", {
@@ -173,6 +184,7 @@ function render({ model, el }) {
   model.on("change:shown", draw);
   return () => {
     keep();
+    window.removeEventListener("pagehide", keep);
     model.off("change:shown", draw);
   };
 }

@@ -171,6 +171,7 @@ class CasePanel(Tool):
             "own": own,
             "notes": work.notes,
             "second": work.readings > 1,
+            "fixed": self._worklist.wanted(self._cases.shown) > 1,
             "others": [one.annotator for one in others] if fresh and not self._worklist.blind else [],
         }
 
@@ -231,7 +232,10 @@ class CasePanel(Tool):
                 again = self._worklist.work(number).readings > 1
                 self._told(lambda: self._worklist.ask_again(number, not again))
             case "note", {"number": int(number), "text": str(text)}:
-                self._told(lambda: self._worklist.note(number, text))
+                self._worklist.note(number, text)  # at once: the worker forgets what waits when the page is closed
+                with self._stage.lock:
+                    self.refresh(self._stage.session)
+                self._survey.soon()
             case "label", str(name):
                 self._label(name)
             case "go_on" | "reading", str(who):
@@ -239,9 +243,12 @@ class CasePanel(Tool):
                 self._cases.replace(number, lambda model: self._worklist.open(number, model, base=who))
             case "take_back", _:
                 number = self._number()
-                self._worklist.lease_again(number)
-                self._lost = ""
-                self._told(lambda: None)
+                if self._lost == self._worklist.who:  # what the other page did is on the screen then
+                    self._cases.replace(number, partial(self._worklist.open, number, take_over=True))
+                else:
+                    self._worklist.lease_again(number)
+                    self._lost = ""
+                    self._told(lambda: None)
             case "difference", _:
                 self._compare()
             case ("accept" | "reject") as which, str(comment):
@@ -321,9 +328,19 @@ class CasePanel(Tool):
         entry = None if number is None else self._entry(number)
         if not self._lost or number is None or entry is None or entry.held is not None:
             return
+        if self._lost == self._worklist.who:  # the record is another one now: the other page has gone on with it
+            self._lost = ""
+            self._cases.replace(number, partial(self._worklist.open, number))
+        else:
+            self._survey.soon(partial(self._lease_again, number))  # it may wait for another process
+
+    def _lease_again(self, number: int) -> None:
         with suppress(UserError):  # somebody was quicker
             self._worklist.lease_again(number, take_over=False)
-            self._lost = ""
+            with self._stage.lock:
+                if self._cases.shown == number:
+                    self._lost = ""
+                    self.refresh(self._stage.session)
 
 
 def _chosen(session: Session, label: Label) -> Any:
@@ -331,10 +348,6 @@ def _chosen(session: Session, label: Label) -> Any:
     if any(item.name == label.name for item in session.objects):
         return session.select(label.name)
     return session.new_object(label.name, colour=label.colour, code=label.code)
-
-
-def _title(label: Label) -> str:
-    return " · ".join(filter(None, [label.name, label.code and f"SNOMED CT {label.code}", label.guideline]))
 
 
 def _legend(found: Difference) -> list[tuple[str, str]]:

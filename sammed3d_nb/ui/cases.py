@@ -42,7 +42,7 @@ class Cases(Tool):
         self.menu = Menu("Case", stage.guarded(self.open))
         self.taking = button(
             "Take over", "take_over", "Open it all the same: what the other session does from then on is kept "
-            "under another name", stage.guarded(stage.act),
+            "in a record of its own", stage.guarded(stage.act),
         )  # fmt: skip
         self.bar = self.menu.widget, self.taking
         self.actions = {"take_over": self._take_over}

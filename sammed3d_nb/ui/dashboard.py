@@ -14,8 +14,12 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
     Args:
         environ: The variables of `serve.launch_environment`, and ``QUERY_STRING`` as Voilà sets it.
     """
-    worklist = worklist_from(environ)
-    cases = cases_from(environ) if worklist is None else ()
+    wrong: UserError | None = None
+    try:
+        worklist = worklist_from(environ)
+    except UserError as error:  # a label set was changed since the launcher has looked at it: nothing else is shown
+        worklist, wrong = None, error
+    cases = cases_from(environ) if worklist is None and wrong is None else ()
     app = App(
         cases=cases,
         worklist=worklist,
@@ -24,6 +28,9 @@ def dashboard(environ: Mapping[str, str] = os.environ) -> App:
         output=environ.get(OUTPUT),
         autosave=OUTPUT in environ,
     )
+    if wrong is not None:
+        app.report(wrong)
+        return app
     try:
         number = requested(environ, cases if worklist is None else worklist.cases)
     except UserError as error:

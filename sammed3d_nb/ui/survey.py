@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 
 from sammed3d_nb.errors import UserError
 from sammed3d_nb.worklist.entries import Entry
@@ -29,6 +29,7 @@ class Survey:
         self.followers: list[Callable[[], None]] = []
         self._jobs: list[Callable[[], object]] = []
         self._change, self._wanted, self._ended = Condition(), False, False
+        self._looking = Lock()
         self._thread: Thread | None = None
 
     @property
@@ -38,9 +39,11 @@ class Survey:
 
     def look(self) -> None:
         """Look at the whole worklist now and wait for it."""
-        entries = self._worklist.entries()
-        if entries != self.entries:
+        with self._looking:  # its own thread and the worker's both look: the older look is not the last one shown
+            entries = self._worklist.entries()
+            different = entries != self.entries
             self.entries = entries
+        if different:
             for follower in self.followers:
                 follower()
 

@@ -13,6 +13,11 @@ MOST_BYTES = 2**30
 """Bytes of the volume that is read ahead at most; a quarter of the free memory, where that is less."""
 
 
+def room(most: int = MOST_BYTES) -> int:
+    """Bytes of a volume that nobody has asked to open for which there is memory now."""
+    return min(most, int(psutil.virtual_memory().available) // 4)
+
+
 class Ahead:
     """Reads one volume ahead, in a thread of its own; a damaged one is told when it is opened.
 
@@ -40,7 +45,7 @@ class Ahead:
                     return True
                 self._next[1].cancel()
                 self._next = None
-            if not 0 < nbytes <= min(self.most, psutil.virtual_memory().available // 4):
+            if not 0 < nbytes <= room(self.most):
                 return False
             self._next = key, self._pool.submit(_known, read)
             return True

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from sammed3d_nb.errors import UserError
@@ -13,6 +14,8 @@ from sammed3d_nb.worklist.labels import LabelSet, read_labels
 from sammed3d_nb.worklist.lease import leases
 from sammed3d_nb.worklist.listing import STATE, Found, found_in, keyed
 from sammed3d_nb.worklist.standing import DONE
+
+_BYTES = 4  # of a voxel, at most
 
 
 class Catalogue:
@@ -102,6 +105,15 @@ class Catalogue:
         found = self.cases[self.number(case)]
         path = Path(found.path)
         return Volume.read(path, series=found.series if path.is_dir() else None)
+
+    def nbytes(self, case: int | str) -> int:
+        """Bytes of a case's volume, as far as one guesses before it is read; 0 where its header does not say."""
+        size = self.cases[self.number(case)].size
+        return prod(size) * _BYTES if size else 0
+
+    def wanted(self, case: int | str) -> int:
+        """How many annotators are to read a case, whoever asks for one more."""
+        return self.cases[self.number(case)].readings or self.readings
 
     @property
     def _own_lease(self) -> str:

@@ -1,10 +1,10 @@
 """Opening the cases of a worklist and working on them: each annotator in a record of their own."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -17,12 +17,12 @@ from sammed3d_nb.session.steps import Step
 from sammed3d_nb.worklist import standing
 from sammed3d_nb.worklist.ahead import Ahead
 from sammed3d_nb.worklist.catalogue import Catalogue
-from sammed3d_nb.worklist.lease import Lease
+from sammed3d_nb.worklist.labels import listed
+from sammed3d_nb.worklist.lease import Lease, guarded
 from sammed3d_nb.worklist.listing import Found
-from sammed3d_nb.worklist.records import open_record, open_volume, record_name
+from sammed3d_nb.worklist.records import check_own, open_record, open_volume, record_name
+from sammed3d_nb.worklist.scan import mark_of
 from sammed3d_nb.worklist.standing import DONE, IN_PROGRESS, NEEDS_REVIEW, NEW, REJECTED, Work
-
-_BYTES = 4  # of a voxel, at most, as far as one guesses before a file is read
 
 
 @dataclass
@@ -35,7 +35,10 @@ class Opened:
     work: Work
     last: Step | None  # the last step when the state was told
     base: str | None = None  # whose reading a reviewer began with
-    turns: dict[str, int] = field(default_factory=dict)  # of the works that a reviewer saw
+    seen: dict[str, tuple[int, str]] = field(default_factory=dict)  # turns and marks of the works that a reviewer saw
+    begun: bool = False  # whether it is written down that a reviewer corrects
+    fresh: bool = False  # nothing was done before it was opened
+    letting_go: Any = None  # of the lease, at the end of the session's life
 
 
 class Desk(Catalogue):
@@ -65,26 +68,31 @@ class Desk(Catalogue):
             UserError: It cannot be read, or there is nothing to review, or no such work to begin with.
         """
         found = self.cases[self.number(case)]
-        lease = Lease(
-            self.state, self._leased(found), self.who, take_over=take_over, on_lost=partial(self._lost, found.key)
-        )
+        before = self._open.get(found.key)
+        there = None if before is None else before.session()
+        again = before is not None and there is not None and before.lease.held  # another reading of the open case
+        lease = before.lease if before is not None and again else self._leased(found, take_over)
         try:
             if found.path.endswith(".json"):
-                session = open_record(Path(found.path), model, take_over=take_over, anonymous=self.anonymous)
+                session = self._open_record(found, model, take_over)
                 opened = self._opened(found, session, lease)
             else:
-                volume = self._ahead.take(found.key) or self.read(found.key)
+                volume = there.volume if there is not None else self._ahead.take(found.key) or self.read(found.key)
                 how = self._to_review if self.reviewing else self._to_work
                 session, opened = how(found, volume, model, lease, take_over, base)
         except BaseException:
-            lease.release()
+            if not again:
+                lease.release()
             raise
+        if before is not None and there is not None and again:  # its end is not the end of the lease any more
+            there.on_close = lambda: None
+            before.letting_go.detach()
         with self._lock:
             self._open[found.key] = opened
-        session.on_close = partial(self._closed, found.key, lease)
-        weakref.finalize(session, lease.release)
-        if not self.reviewing:
-            session.observe(partial(self._changed, found.key))
+        self._bind(opened, session)
+        if lease.error and not session.autosave_error:
+            session.autosave_error = lease.error
+        session.observe(partial(self._begun if self.reviewing else self._changed, found.key))
         return session
 
     def read_ahead(self, case: int | str) -> bool:
@@ -92,9 +100,7 @@ class Desk(Catalogue):
         found = self.cases[self.number(case)]
         if found.key in self._open or found.path.endswith(".json"):
             return False
-        return self._ahead.prepare(
-            found.key, prod(found.size) * _BYTES if found.size else 0, partial(self.read, found.key)
-        )
+        return self._ahead.prepare(found.key, self.nbytes(found.key), partial(self.read, found.key))
 
     def work(self, case: int | str) -> Work:
         """The annotator's own work on a case."""
@@ -106,15 +112,11 @@ class Desk(Catalogue):
         Raises:
             RecordInUse: Somebody has it, and it was not to be taken over.
         """
-        opened = self._opened_here(case)
+        opened, session = self._opened_here(case), self._session(case)
         opened.lease.release()
-        found = opened.found
-        opened.lease = Lease(
-            self.state, self._leased(found), self.who, take_over=take_over, on_lost=partial(self._lost, found.key)
-        )
-        session = self._session(case)
-        session.on_close = partial(self._closed, found.key, opened.lease)
-        weakref.finalize(session, opened.lease.release)
+        opened.letting_go.detach()
+        opened.lease = self._leased(opened.found, take_over)
+        self._bind(opened, session)
 
     def close(self) -> None:
         """Let go of every case that is open here."""
@@ -163,46 +165,72 @@ class Desk(Catalogue):
             )
         if not session.autosave.exists():
             session.save(session.autosave)
+        kept = self._kept_in(session)
+        told = None if kept is None else self._index.contents().records.get(kept)
+        if told is not None and told.mark != mark_of(session.steps):
+            raise UserError(
+                f"The record of {opened.found.name} is not what is on the screen, as after work in another page: open "
+                "the case again, or save what is on the screen (what lies there is kept as .bak)."
+            )
         if state == DONE and any(one.decision == REJECTED and self.who in one.of for one in self.entry(case).reviews):
             state = NEEDS_REVIEW
-        with self._lock:
-            self._say(opened, state, session)
+        self._say(opened, state, session)
         return state
 
     def note(self, case: int | str, text: str) -> None:
         """Write down the annotator's notes on a case, open or not."""
         if len(text) > standing.LONGEST_TEXT:
             raise UserError(f"The notes have {len(text)} characters; {standing.LONGEST_TEXT} are the most.")
-        with self._lock:
-            self._write(replace(self._work(self.cases[self.number(case)]), notes=text))
+        self._write(self.cases[self.number(case)], notes=text)
 
     def ask_again(self, case: int | str, on: bool = True) -> None:
         """Ask for a second reading of a case by somebody else, or no longer."""
-        with self._lock:
-            found = self.cases[self.number(case)]
-            self._write(replace(self._work(found), readings=2 if on else found.readings or self.readings))
+        found = self.cases[self.number(case)]
+        wanted = self.wanted(found.key)
+        self._write(found, readings=max(2, wanted) if on else wanted)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _leased(self, found: Found) -> str:
-        """What the lease is of: blinded readers each have their own, for they are not to know of each other."""
-        return f"{found.key}{self._own_lease}" if self.blind else found.key
+    def _leased(self, found: Found, take_over: bool) -> Lease:
+        """The lease of a case; blinded readers each have their own, for they are not to know of each other."""
+        of = f"{found.key}{self._own_lease}" if self.blind else found.key
+        return Lease(self.state, of, self.who, take_over=take_over, on_lost=partial(self._lost, found.key))
+
+    def _bind(self, opened: Opened, session: Session) -> None:
+        """The end of a session is the end of its lease."""
+        session.on_close = partial(self._closed, opened.found.key, opened.lease)
+        opened.letting_go = weakref.finalize(session, opened.lease.release)
+
+    def _open_record(self, found: Found, model: Engine, take_over: bool) -> Session:
+        """A case that is a record: it is written where it lies, so it is opened by whose it is."""
+        path = Path(found.path)
+        if self.blind or self.reviewing:
+            raise UserError(
+                f"{found.name} is a saved session, which is gone on with in its own file; open it without --blind and "
+                "--review, or give its image."
+            )
+        check_own(path, self.who)
+        return open_record(path, model, take_over=take_over, anonymous=self.anonymous)
 
     def _work(self, found: Found) -> Work:
-        """The annotator's own work on a case, by its file."""
+        """The annotator's own work on a case: as it is known of an open one, else by its file."""
         opened = self._open.get(found.key)
-        if opened is not None:
-            return opened.work
-        blank = Work(
-            found.key, self.who, readings=found.readings or self.readings, name="" if self.anonymous else found.name
-        )
+        return self._written(found) if opened is None else opened.work
+
+    def _written(self, found: Found) -> Work:
+        """The annotator's own work on a case, by its file."""
+        wanted = self.wanted(found.key)
+        blank = Work(found.key, self.who, readings=wanted, name="" if self.anonymous else found.name)
         kept = standing.load(self.state, blank.file)
-        return kept if isinstance(kept, Work) else blank
+        if isinstance(kept, Work):
+            return replace(kept, readings=max(kept.readings, wanted))
+        reviews = self._index.contents().reviews.get(found.key, ())  # of work whose file was lost
+        return replace(blank, turn=max([0, *(one.of.get(self.who, 0) for one in reviews)]))
 
     def _to_work(
         self, found: Found, volume: Volume, model: Engine, lease: Lease, take_over: bool, base: str | None
     ) -> tuple[Session, Opened]:
-        work = self._work(found)
+        work = self._written(found)  # not as an older page knows it
         contents = self._index.contents()
         if work.record is None:  # the case was called otherwise, as below another folder
             work = self._moved(work, volume, contents.works) or work
@@ -220,8 +248,13 @@ class Desk(Catalogue):
         begun = session.can_undo or session.can_redo or len(session.objects) > 1 or session.current.said is not None
         if first is not None and not begun and session.current.name == "object 1":
             session.begin_with(first.name, first.colour, first.code)
-        if session.autosave is not None and session.autosave.exists() and work.state == NEW and session.can_undo:
-            self._say(opened, IN_PROGRESS, session)  # work of the days before, or begun from another's
+        if session.autosave is not None and session.autosave.exists():
+            silent = bool(work.mark) and work.state in (DONE, NEEDS_REVIEW) and work.mark != mark_of(session.steps)
+            told = standing.load(self.state, work.file)
+            if isinstance(told, Work) and told.readings < work.readings:  # more are wanted than were then
+                self._write(found)
+            if silent or (work.state == NEW and session.can_undo):  # of the days before, or begun from another's
+                self._say(opened, IN_PROGRESS, session)
         return session, opened
 
     def _to_review(
@@ -235,8 +268,11 @@ class Desk(Catalogue):
             for one in found:
                 own = one.annotator == self.who and one.fingerprint == volume.fingerprint
                 if own and key not in self._numbers and one.record and (self.folder / one.record).is_file():
-                    moved = replace(one, case=work.case, name=work.name)
-                    self._write(moved)
+                    was = " ".join(dict.fromkeys([*one.was.split(), one.case]))
+                    moved = replace(one, case=work.case, name=work.name, was=was)
+                    standing.write(self.state, moved)
+                    with suppress(OSError):  # else it would be told twice
+                        (self.state / one.file).unlink()
                     return moved
         return None
 
@@ -261,7 +297,7 @@ class Desk(Catalogue):
 
     def _opened(self, found: Found, session: Session, lease: Lease, work: Work | None = None) -> Opened:
         known = replace(self._work(found) if work is None else work, fingerprint=session.volume.fingerprint)
-        return Opened(found, weakref.ref(session), lease, known, last_step(session))
+        return Opened(found, weakref.ref(session), lease, known, last_step(session), fresh=not session.steps)
 
     def _opened_here(self, case: int | str) -> Opened:
         found = self.cases[self.number(case)]
@@ -282,42 +318,70 @@ class Desk(Catalogue):
             session = None if opened is None else opened.session()
             if opened is None or session is None or session.autosave is None:
                 return
-            same = opened.work.record == self._kept_in(session)
-            if (opened.work.state == IN_PROGRESS and same) or last_step(session) is opened.last:
-                return
             if opened.lease.taken_by == self.who:  # in another page, which says from now on how the case is
                 return
+            lease, done = opened.lease, opened.work.state != IN_PROGRESS
+            elsewhere = lease.lost_to == self.who  # in another page, which has left it since
+            gone = lease.interrupted or not (lease.error or lease.held)  # so perhaps, and its file tells
+            same = opened.work.record == self._kept_in(session)
+            empty = not session.steps and not any(item.local.count for item in session.objects)
+            back = not done and empty and opened.fresh
+            changed = last_step(session) is not opened.last and (done or not same)
+            if not (changed or back or elsewhere or gone):
+                return
             try:
-                self._say(opened, IN_PROGRESS, session)
+                elsewhere |= self._say(opened, NEW if back else IN_PROGRESS, session)
+                lease.interrupted = False
             except UserError as error:  # the change itself has worked, and is saved
                 session.autosave_error = str(error)
+            else:
+                if elsewhere:
+                    session.autosave_error = (
+                        f"Another page of yours has worked on {opened.found.name} since it was opened here: what it "
+                        "saved is kept beside this record (.bak). Close one of both, and open the case again."
+                    )
+
+    def _begun(self, key: str) -> None:
+        """A reviewer's correction was changed."""
+        raise NotImplementedError
 
     def _kept_in(self, session: Session) -> str | None:
         """The name of the session's record; None for one that lies elsewhere, as of a case that is a record."""
         path = session.autosave
         return path.name if path is not None and path.parent == self.folder else None
 
-    def _say(self, opened: Opened, state: str, session: Session) -> None:
-        before = opened.work
-        work = replace(
-            before,
-            state=state,
-            turn=before.turn + (state != before.state),
-            record=self._kept_in(session),
-            changed=standing.now(),
-        )
-        self._write(work)
-        opened.last, opened.work = last_step(session), work  # it may not be among the open ones yet
+    def _say(self, opened: Opened, state: str, session: Session) -> bool:
+        """Write how far the work is; whether another page of the same annotator has said something since."""
+        known = opened.work
+        with self._lock, guarded(self.state):
+            there = self._written(opened.found)
+            before = there if there.turn > known.turn else replace(known, notes=there.notes, readings=there.readings)
+            reviews = self._index.contents().reviews.get(known.case, ())
+            rejected = standing.standing(before, reviews) == REJECTED  # that is over when something is said of it
+            work = replace(
+                before,
+                state=state,
+                turn=before.turn + (rejected or state != before.state),
+                record=self._kept_in(session),
+                fingerprint=known.fingerprint,
+                changed=standing.now(),
+                mark=mark_of(session.steps),
+            )
+            standing.write(self.state, work)
+            opened.last, opened.work = last_step(session), work
+        return there.turn > known.turn
 
-    def _write(self, work: Work) -> None:
-        standing.write(self.state, work)
-        opened = self._open.get(work.case)
-        if opened is not None:
-            opened.work = work
+    def _write(self, found: Found, **told: Any) -> None:
+        """Change one's own file by what is told: another page of the same annotator may have written it too."""
+        with self._lock, guarded(self.state):
+            standing.write(self.state, replace(self._written(found), **told))
+            opened = self._open.get(found.key)
+            if opened is not None:
+                opened.work = replace(opened.work, **told)
 
     def _lost(self, key: str, who: str) -> None:
         opened = self._open.get(key)
-        if opened is not None:
+        if opened is not None and not opened.lease.held:
             self.on_lost(key, who)
 
     def _closed(self, key: str, lease: Lease) -> None:
@@ -332,9 +396,3 @@ def last_step(session: Session) -> Step | None:
     """The last step of a session; None before the first."""
     steps = session.steps
     return steps[-1] if steps else None
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names of objects in a sentence."""
-    quoted = [f"“{name}”" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sammed3d_nb.worklist.index import REVIEWED, Contents, Told
+from sammed3d_nb.worklist.index import Contents, is_reviewers
 from sammed3d_nb.worklist.lease import Held
 from sammed3d_nb.worklist.listing import Found
+from sammed3d_nb.worklist.scan import Told
 from sammed3d_nb.worklist.standing import (
     DONE,
     IN_PROGRESS,
@@ -16,6 +17,7 @@ from sammed3d_nb.worklist.standing import (
     Review,
     Work,
     accepted,
+    order,
     standing,
     state_of,
 )
@@ -90,7 +92,7 @@ class Entry:
         """The review that rejects an annotator's work, or anybody's, as it is; None without one."""
         for work in self.begun:
             if who in (None, work.annotator) and standing(work, self.reviews) == REJECTED:
-                return max((one for one in self.reviews if one.holds_for(work)), key=lambda one: one.number)
+                return max((one for one in self.reviews if one.holds_for(work)), key=order)
         return None
 
 
@@ -125,7 +127,7 @@ def entries_of(
         open_by = held.get(found.key)
         if blind:
             works = [work for work in works if work.annotator == who]
-            reviews = tuple(replace(one, of={who: one.of[who]}, record=None) for one in reviews if who in one.of)
+            reviews = tuple(_own_part(one, who) for one in reviews if who in one.of)
             open_by = None if open_by is not None and open_by.holder.user != who else open_by
         state = state_of(works, reviews, 1 if blind else wanted)
         told = [contents.records[work.record] for work in works if work.record in contents.records]
@@ -133,6 +135,12 @@ def entries_of(
             Entry(number, found, state, tuple(works), reviews, open_by, sum(one.seconds for one in told), wanted, asked)
         )
     return entries
+
+
+def _own_part(review: Review, who: str) -> Review:
+    """What a blinded reader may see of a review."""
+    marks = {who: review.marks[who]} if who in review.marks else {}
+    return replace(review, of={who: review.of[who]}, marks=marks, record=None)
 
 
 def _loose(cases: Sequence[Found], contents: Contents) -> dict[str, list[Work]]:
@@ -143,7 +151,7 @@ def _loose(cases: Sequence[Found], contents: Contents) -> dict[str, list[Work]]:
     by_print = {work.fingerprint: key for key, works in contents.works.items() for work in works if work.fingerprint}
     found: dict[str, list[Work]] = defaultdict(list)
     for told in contents.records.values():
-        if told.file in named or told.file.endswith(REVIEWED):
+        if told.file in named or is_reviewers(told.file):
             continue
         key = _case_of(told, by_place) or by_print.get(told.fingerprint)
         if key is not None and not any(

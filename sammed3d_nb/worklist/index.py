@@ -19,35 +19,21 @@ from typing import Any
 from sammed3d_nb.session import record
 from sammed3d_nb.worklist import standing
 from sammed3d_nb.worklist.listing import STATE
+from sammed3d_nb.worklist.scan import Scanner, Told
 from sammed3d_nb.worklist.shared import mode_in
-from sammed3d_nb.worklist.standing import Review, Work
+from sammed3d_nb.worklist.standing import BEGUN, Review, Work
 
 FILE = "index.sqlite"
 REVIEWED = f".review{record.SUFFIX}"
 """Ends the record of a reviewer's corrections, which is no annotator's work."""
-_SECONDS = re.compile(rb'"seconds": ([0-9.e-]+), "changes"')
+_REVIEWED = re.compile(rf"\.review(\.mine\d*)?{re.escape(record.SUFFIX)}$")
+_INODE = 2**63 - 1  # SQLite has no larger numbers; some file systems do
 _Signature = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a record says without its image.
-
-    Attributes:
-        file: Its name.
-        annotator: Whose it is; "" where it does not say.
-        fingerprint: Of its volume.
-        path: Of its volume; "" where it does not say.
-        series: Of its volume.
-        seconds: Of work.
-    """
-
-    file: str
-    annotator: str
-    fingerprint: str
-    path: str
-    series: str | None
-    seconds: float
+def is_reviewers(name: str) -> bool:
+    """Whether a record is a reviewer's correction, or what was put aside of one, by its file's name."""
+    return _REVIEWED.search(name) is not None
 
 
 @dataclass
@@ -76,6 +62,7 @@ class Index:
         self.folder, self.state = folder, folder / STATE
         self._known: dict[str, tuple[_Signature, dict[str, Any] | None]] | None = None
         self._lock = RLock()
+        self._scanner = Scanner()
 
     def contents(self) -> Contents:
         """What the files say now."""
@@ -97,14 +84,19 @@ class Index:
             gone = known.keys() - there
             for name in gone:
                 del known[name]
+                self._scanner.forget(name)
             if changed or gone:
                 self._keep(changed, gone)
-            return found
+            return _settled(found)
+
+    def _record(self, path: Path) -> dict[str, Any] | None:
+        told = self._scanner.read(path)
+        return None if told is None else asdict(told)
 
     def _files(self) -> Iterator[tuple[str, Path, _Signature, Callable[[Path], dict[str, Any] | None]]]:
         for folder, ends, read in (
             (self.state, (standing.WORK, standing.REVIEW), _sidecar),
-            (self.folder, (record.SUFFIX,), _record),
+            (self.folder, (record.SUFFIX,), self._record),
         ):
             try:
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -115,7 +107,12 @@ class Index:
                     with suppress(OSError):  # it has just gone
                         if entry.is_file(follow_symlinks=False):
                             told = entry.stat(follow_symlinks=False)
-                            yield entry.name, Path(entry.path), (told.st_size, told.st_mtime_ns, told.st_ino), read
+                            yield (
+                                entry.name,
+                                Path(entry.path),
+                                (told.st_size, told.st_mtime_ns, told.st_ino & _INODE),
+                                read,
+                            )
 
     def _remembered(self) -> dict[str, tuple[_Signature, dict[str, Any] | None]]:
         if self._known is None:
@@ -154,7 +151,7 @@ class Index:
                     if new:
                         path.chmod(mode_in(self.state))
                     return job(base)
-            except (sqlite3.OperationalError, OSError):  # busy, full, no locks: the files say it all
+            except (sqlite3.OperationalError, OSError, OverflowError):  # busy, full, no locks: the files say it all
                 return None
             except sqlite3.Error:  # damaged, or something else: begin it again
                 with suppress(OSError):
@@ -177,40 +174,29 @@ def _taken(found: Contents, name: str, fields: dict[str, Any] | None) -> bool:
         return False
     if isinstance(told, Work):
         found.works[told.case].append(told)
-    elif isinstance(told, Review):
+    elif isinstance(told, Review) and told.decision != BEGUN:
         found.reviews[told.case].append(told)
     return told is not None
 
 
+def _settled(found: Contents) -> Contents:
+    """The same by what the records say now, whatever was said of them, and whatever their case was called before."""
+    for key, works in found.works.items():
+        for before in {old for work in works for old in work.was.split() if old != key}:
+            found.reviews[key] += [one for one in found.reviews.get(before, ()) if one not in found.reviews[key]]
+    marks = {name: told.mark for name, told in found.records.items()}
+    for key, works in found.works.items():
+        found.works[key] = [standing.as_recorded(work, marks) for work in works]
+    for key, reviews in found.reviews.items():
+        found.reviews[key] = [standing.still(review, marks) for review in reviews]
+    return found
+
+
 def _told(fields: dict[str, Any]) -> Told:
-    text = {name: str(fields[name]) for name in ("file", "annotator", "fingerprint", "path")}
+    text = {name: str(fields[name]) for name in ("file", "annotator", "fingerprint", "path", "mark")}
     return Told(**text, series=fields["series"], seconds=float(fields["seconds"]))
 
 
 def _sidecar(path: Path) -> dict[str, Any] | None:
     told = standing.parsed(path.name, standing.content(path))
     return None if told is None else asdict(told)
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    """What the first line of a record says, and its seconds; masks and prompts are not looked at."""
-    try:
-        with path.open("rb") as file:
-            head = file.readline(record.LARGEST_HEAD)
-            fields = json.loads(head.rstrip().removesuffix(b', "steps": [') + b"}") if b'"steps": [' in head else None
-            if fields is None:  # version 1 is one line or many, and small
-                fields = record.load(path)
-            seconds = sum(float(found) for line in file for found in _SECONDS.findall(line))
-        made_on = fields["volume"]
-        return asdict(
-            Told(
-                path.name,
-                str(fields.get("annotator") or ""),
-                str(made_on.get("fingerprint") or ""),
-                str(made_on.get("path") or ""),
-                made_on.get("series"),
-                seconds,
-            )
-        )
-    except record.DAMAGE:
-        return None

@@ -113,6 +113,12 @@ def read_labels(path: str | Path) -> LabelSet:
     return LabelSet(_text(told, "name", path.name) or path.stem, tuple(labels), _text(told, "guideline", path.name))
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names of objects in a sentence."""
+    quoted = [f"“{name}”" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
 def _label(fields: Any, where: str, before: Sequence[Label], given: Iterable[Any]) -> Label:
     if isinstance(fields, str):
         fields = {"name": fields}

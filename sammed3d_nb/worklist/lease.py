@@ -80,9 +80,13 @@ class Lease:
         self.on_lost = on_lost
         self.error = ""
         """Why it could not be written."""
+        self.lost_to: str | None = None
+        """Who was seen to have taken it over."""
+        self.interrupted = False
+        """Whether its file was gone for a while, as where somebody has taken it over and has left."""
         self._ended = Event()
         try:
-            with _guarded(folder):
+            with guarded(folder):
                 self._take(take_over)
         except OSError as error:  # the case is opened all the same, as its record says that it cannot be saved
             self.error = f"{self.path} cannot be written ({atomic.reason(error)}), so others do not see who works."
@@ -104,7 +108,7 @@ class Lease:
     def release(self) -> None:
         """Let others have the case."""
         self._ended.set()
-        with suppress(OSError), _guarded(self.path.parent):
+        with suppress(OSError), guarded(self.path.parent):
             if self.held:
                 self.path.unlink()
 
@@ -128,12 +132,24 @@ class Lease:
     def _live(self, beat: float) -> None:
         while not self._ended.wait(beat):
             other = read(self.path)
-            if other is not None and other.token != self.holder.token:
+            if other is None:
+                self._again()
+            elif other.token != self.holder.token:
                 self._ended.set()
+                self.lost_to = other.user
                 self.on_lost(other.user)
             else:
                 with suppress(OSError):
                     os.utime(self.path, follow_symlinks=False)
+
+    def _again(self) -> None:
+        """Have it again where its file is gone: somebody had it and has left, or has tidied it away."""
+        if not self.path.parent.is_dir():
+            return
+        with suppress(OSError, RecordInUse), guarded(self.path.parent):
+            if self._is_new() and not self._ended.is_set():
+                self._take(take_over=False)
+                self.interrupted = True
 
 
 def held(path: Path) -> Held | None:
@@ -160,11 +176,11 @@ def leases(folder: Path) -> dict[str, Held]:
 
 
 @contextmanager
-def _guarded(folder: Path) -> Iterator[None]:
-    """One process at a time looks who has a lease and takes it; a process that is killed lets go."""
-    made(folder)
+def guarded(folder: Path) -> Iterator[None]:
+    """One process at a time reads and writes leases and one's own states; a process that is killed lets go."""
     file = folder / "guard"
     try:
+        made(folder)
         if file.is_symlink():
             file.unlink()  # nothing that was planted is followed
         guard = FileLock(file, timeout=10, mode=mode_in(folder))

@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sammed3d_nb.errors import UserError
 from sammed3d_nb.imaging import naming
 from sammed3d_nb.imaging.dicom_series import Series, series_of
 from sammed3d_nb.imaging.glance import Glance, glance
+from sammed3d_nb.worklist.labels import read_labels
 from sammed3d_nb.worklist.table import Row, read_table
 
 STATE = "sammed3d-worklist"
@@ -111,9 +113,10 @@ def _listed(table: Path) -> list[Found]:
     cases: list[Found] = []
     wrong: list[str] = []
     rows: dict[tuple[str, str | None], int] = {}
+    places, checked = cache(lambda path: _in_places([path])), cache(read_labels)  # many rows may name one of each
     for row in read_table(table):
         try:
-            one = _of_row(row, table)
+            one = _of_row(row, table, places, checked)
         except UserError as error:
             wrong.append(f"row {row.number}: {error}")
             continue
@@ -132,11 +135,11 @@ def _listed(table: Path) -> list[Found]:
     return [replace(one, name=f"{one.name} ({Path(one.path).name})") if count[one.name] > 1 else one for one in cases]
 
 
-def _of_row(row: Row, table: Path) -> Found:
+def _of_row(row: Row, table: Path, places: Callable[[Path], list[Found]], checked: Callable[[str], object]) -> Found:
     path = Path(os.path.abspath(table.parent / Path(row.image).expanduser()))  # noqa: PTH100  links stay
     if not path.exists():
         raise UserError(f"there is no {row.image}; give its path from the folder of {table.name}.")
-    found = _in_places([path])
+    found = places(path)
     if row.series:
         found = [one for one in found if one.series == row.series]
         if not found:
@@ -150,6 +153,7 @@ def _of_row(row: Row, table: Path) -> Found:
             labels = next((f"{labels}{end}" for end in (".yaml", ".yml") if Path(f"{labels}{end}").is_file()), None)
         if labels is None:
             raise UserError(f"there is no label set {row.label_set}; give its path from the folder of {table.name}.")
+        checked(labels)
     (one,) = found
     return replace(
         one,

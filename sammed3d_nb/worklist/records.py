@@ -11,6 +11,7 @@ from sammed3d_nb.segmenters.segmenter import Engine
 from sammed3d_nb.session import record
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.worklist.people import slug
+from sammed3d_nb.worklist.shared import free
 
 
 def file_stem(volume: Volume, *, anonymous: bool = False) -> str:
@@ -79,7 +80,7 @@ def open_volume(
     except RecordInUse:
         raise
     except RecordError as error:  # damaged, or another version's: start afresh, keep the file
-        kept = there.replace(there.with_name(f"{there.name}.damaged"))
+        kept = there.replace(free(there.with_name(f"{there.name}.damaged")))
         told = f"{error} The case starts afresh; that file is kept as {kept.name}."
     except UserError as error:  # each change tries again to save
         told = f"Nothing is saved by itself. {error}"
@@ -106,6 +107,20 @@ def open_record(path: Path, model: Engine, *, take_over: bool = False, anonymous
         )
     volume = Volume.read(made_on["path"], **record.reading(made_on))
     return Session.resume(path, volume=volume, model=model, autosave=path, take_over=take_over, **more)
+
+
+def check_own(path: Path, who: str) -> None:
+    """Refuse a saved session that is somebody else's, which would be gone on with in its own file.
+
+    Raises:
+        UserError: Its annotator is another one.
+    """
+    whose = record.load(path).get("annotator")
+    if whose and whose != who:
+        raise UserError(
+            f"{path.name} is {whose}'s saved session, and you are {who}; give its image to work on it in a record of "
+            "your own."
+        )
 
 
 def record_name(volume: Volume, annotator: str, *, anonymous: bool = False, ends: str = record.SUFFIX) -> str:

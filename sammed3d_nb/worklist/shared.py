@@ -1,5 +1,6 @@
 """Folders and files in a folder that several people share: open to those to whom it is open, whatever the umask."""
 
+import os
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -22,3 +23,12 @@ def made(folder: Path) -> Path:
 def mode_in(folder: Path) -> int:
     """The permissions of a file that whoever may write in a folder may write."""
     return stat.S_IMODE(folder.stat().st_mode) & 0o666
+
+
+def free(path: Path) -> Path:
+    """The path, or that with the first number behind it of which there is no file."""
+    number, found = 1, path
+    while os.path.lexists(found):
+        number += 1
+        found = path.with_name(f"{path.name}{number}")
+    return found

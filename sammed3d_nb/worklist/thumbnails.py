@@ -1,6 +1,7 @@
 """Small pictures of cases: made in the background, kept in the worklist's folder."""
 
 import io
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from sammed3d_nb import atomic
 from sammed3d_nb.imaging.volume import Volume
 from sammed3d_nb.worklist.shared import made
 
+log = logging.getLogger("sammed3d_nb.worklist")
 SIDE = 96  # pixels
 FOLDER = "thumbnails"
 _WAITING = 60  # of those asked for last; the others are asked for again when they are seen
@@ -26,10 +28,17 @@ class Thumbnails:
         folder: Where they are kept.
         read: Reads a case's volume, by its key.
         on_made: Called, from a thread, with a case's key, its picture (empty where there can be none) and modality.
+        fits: Whether there is memory for a case's volume now, by its key; without, it has its picture once it was open.
     """
 
-    def __init__(self, folder: Path, read: Callable[[str], Volume], on_made: Callable[[str, bytes, str], None]) -> None:
-        self._folder, self._read, self._on_made = folder / FOLDER, read, on_made
+    def __init__(
+        self,
+        folder: Path,
+        read: Callable[[str], Volume],
+        on_made: Callable[[str, bytes, str], None],
+        fits: Callable[[str], bool] = lambda key: True,
+    ) -> None:
+        self._folder, self._read, self._on_made, self._fits = folder / FOLDER, read, on_made, fits
         self._wanted: list[str] = []
         self._bare: set[str] = set()  # those of which there can be none
         self._change = Condition()
@@ -78,16 +87,27 @@ class Thumbnails:
                 if self._ended:
                     return
                 key = self._wanted.pop()
-            data = self.kept(key)
-            if data is None:
-                try:
-                    data = picture(self._read(key))
-                    self._keep(key, data)
-                except Exception:  # it is told when the case is opened
-                    data = b""
-                    self._bare.add(key)
-            if not self._ended:
-                self._on_made(key, data, modality_of(data))
+            try:
+                data = self._made(key)
+                if data is not None and not self._ended:
+                    self._on_made(key, data, modality_of(data))
+            except Exception:  # the next one may have its picture all the same
+                log.exception("the picture of a case could not be shown")
+
+    def _made(self, key: str) -> bytes | None:
+        """A picture; empty where there can be none, None where there is no room to make it now."""
+        data = self.kept(key)
+        if data is not None and (not data or is_picture(data)):
+            return data
+        if not self._fits(key):
+            return None
+        try:
+            data = picture(self._read(key))
+            self._keep(key, data)
+        except Exception:  # it is told when the case is opened
+            data = b""
+            self._bare.add(key)
+        return data
 
     def _keep(self, key: str, data: bytes) -> None:
         with suppress(OSError):  # it can be made again
@@ -128,12 +148,22 @@ def picture(volume: Volume) -> bytes:
     return out.getvalue()
 
 
+def is_picture(data: bytes) -> bool:
+    """Whether a file is a picture as they are made here; another one may have been put there."""
+    from PIL import Image
+
+    try:
+        return max(Image.open(io.BytesIO(data)).size) <= SIDE
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
+
+
 def modality_of(data: bytes) -> str:
     """What a picture's file says of the modality, which takes a look at the voxels; "" where nobody knows."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         told = Image.open(io.BytesIO(data)).info.get("comment", b"")
-    except (UnidentifiedImageError, OSError, ValueError):
+    except (OSError, ValueError, Image.DecompressionBombError):
         return ""
     return told.decode("ascii", "ignore")[:16] if isinstance(told, bytes) else ""

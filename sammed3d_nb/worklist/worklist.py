@@ -10,14 +10,16 @@ from sammed3d_nb.session import record
 from sammed3d_nb.session.objects import SegmentedObject
 from sammed3d_nb.session.session import Session
 from sammed3d_nb.worklist import standing
-from sammed3d_nb.worklist.desk import Desk, Opened, last_step, listed
+from sammed3d_nb.worklist.desk import Desk, Opened, last_step
 from sammed3d_nb.worklist.difference import Difference, difference
 from sammed3d_nb.worklist.entries import Entry
 from sammed3d_nb.worklist.index import REVIEWED, Index
+from sammed3d_nb.worklist.labels import listed
 from sammed3d_nb.worklist.lease import Lease
 from sammed3d_nb.worklist.listing import Found
 from sammed3d_nb.worklist.records import record_name
-from sammed3d_nb.worklist.standing import ACCEPTED, IN_PROGRESS, REJECTED, Review, Work
+from sammed3d_nb.worklist.scan import mark_of
+from sammed3d_nb.worklist.standing import ACCEPTED, BEGUN, IN_PROGRESS, REJECTED, Review, Work
 
 
 class Worklist(Desk):
@@ -73,8 +75,11 @@ class Worklist(Desk):
     def corrected(self, case: int | str) -> bool:
         """Whether a reviewer has changed the reading that is open."""
         opened, session = self._opened_here(case), self._session(case)
-        own = session.autosave is not None and session.autosave.name.endswith(REVIEWED) and session.autosave.exists()
-        return own and (last_step(session) is not opened.last or opened.base is None)
+        return last_step(session) is not opened.last or opened.base is None
+
+    def is_stale(self, case: int | str) -> bool:
+        """Whether an annotator has worked on the case since a reviewer has opened it."""
+        return self._opened_here(case).seen != _seen(self.entry(case))
 
     def accept(self, case: int | str, comment: str = "") -> Review:
         """Accept a case as the reviewer has it open: one reading, or its correction. It is done then.
@@ -89,9 +94,8 @@ class Worklist(Desk):
         corrected = self.corrected(case)
         work = entry.work_of(opened.base) if opened.base is not None else None
         if corrected:
-            if session.autosave_error:
-                raise UserError(f"The correction is not saved: {session.autosave_error}")
-            assert session.autosave is not None
+            if session.autosave is None or session.autosave_error or not session.autosave.exists():
+                raise UserError(f"The correction is not saved: {session.autosave_error or 'it has no file.'}")
             kept: str | None = session.autosave.name
         elif work is None or standing.standing(work, entry.reviews) == IN_PROGRESS:
             raise UserError(f"{opened.base or 'Nobody'} is still working on {entry.name}; correct it, or wait.")
@@ -129,12 +133,12 @@ class Worklist(Desk):
         own = self.folder / record_name(volume, self.who, anonymous=self.anonymous, ends=REVIEWED)
         more = {"anonymous": True} if self.anonymous else {}
         readers = [work.annotator for work in entry.begun if work.record is not None]
-        last = max(entry.reviews, key=lambda one: one.number, default=None)
-        kept = own.is_file() and (last is None or (last is entry.accepted and last.record == own.name))
-        if base is None and kept:  # a correction that was begun
+        begun = standing.load(self.state, Review(found.key, self.who, BEGUN, number=0).file)
+        seen = _seen(entry)
+        if base is None and own.is_file() and _goes_on(begun, own.name, entry):
             session = Session.resume(own, volume=volume, model=model, autosave=own, take_over=take_over, **more)
             opened = self._opened(found, session, lease)
-            opened.turns = {work.annotator: work.turn for work in entry.begun}
+            opened.seen = seen
             return session, opened
         if not readers:
             raise UserError(f"Nobody has worked on {found.name} yet, so there is nothing to review.")
@@ -144,8 +148,26 @@ class Worklist(Desk):
             annotator=self.who, **more,
         )  # fmt: skip
         opened = self._opened(found, session, lease)
-        opened.base, opened.turns = base, {work.annotator: work.turn for work in entry.begun}
+        opened.base, opened.seen = base, seen
         return session, opened
+
+    def _begun(self, key: str) -> None:
+        opened = self._open.get(key)
+        session = None if opened is None else opened.session()
+        if opened is None or session is None or opened.base is None or opened.begun or session.autosave is None:
+            return
+        if last_step(session) is opened.last:
+            return
+        of = {who: turn for who, (turn, _) in opened.seen.items()}
+        marks = {who: mark for who, (_, mark) in opened.seen.items()}
+        try:
+            standing.write(
+                self.state,
+                Review(key, self.who, BEGUN, of, 0, session.autosave.name, changed=standing.now(), marks=marks),
+            )
+            opened.begun = True
+        except UserError as error:  # the change itself has worked, and is saved
+            session.autosave_error = str(error)
 
     def _decide(
         self, entry: Entry, decision: str, comment: str, works: Sequence[Work], kept: str | None, corrected: bool
@@ -154,15 +176,47 @@ class Worklist(Desk):
             raise UserError("Only a reviewer accepts or rejects; start with reviewing (--review).")
         if len(comment) > standing.LONGEST_TEXT:
             raise UserError(f"The comment has {len(comment)} characters; {standing.LONGEST_TEXT} are the most.")
-        seen = self._opened_here(entry.key).turns
-        since = next((work.annotator for work in works if seen.get(work.annotator) != work.turn), None)
+        seen = self._opened_here(entry.key).seen
+        since = next((one.annotator for one in works if seen.get(one.annotator) != (one.turn, one.mark)), None)
         if since is not None:
             raise UserError(f"{since} has worked on {entry.name} since it was opened here; open it again to see that.")
-        number = 1 + max((one.number for one in entry.reviews), default=0)
-        of = {work.annotator: work.turn for work in works}
-        review = Review(entry.key, self.who, decision, of, number, kept, corrected, comment.strip(), standing.now())
-        standing.write(self.state, review)
-        return review
+        mark = ""
+        if corrected:
+            mark = mark_of(self._session(entry.key).steps)
+        elif kept is not None:
+            mark = next((work.mark for work in works if work.record == kept), "")
+        review = Review(
+            entry.key, self.who, decision, {work.annotator: work.turn for work in works},
+            1 + max((one.number for one in entry.reviews), default=0), kept, corrected, comment.strip(),
+            standing.now(), {work.annotator: work.mark for work in works}, mark,
+        )  # fmt: skip
+        return standing.write_new(self.state, review)
+
+
+def _seen(entry: Entry) -> dict[str, tuple[int, str]]:
+    return {work.annotator: (work.turn, work.mark) for work in entry.begun}
+
+
+def _goes_on(begun: Work | Review | None, own: str, entry: Entry) -> bool:
+    """Whether a correction that lies there was begun from the annotators' work as it is now."""
+    if isinstance(begun, Review):
+        marks = {who: mark for who, (_, mark) in _seen(entry).items()}
+        return begun.record == own and dict(begun.marks) == marks
+    last = max(entry.reviews, key=standing.order, default=None)  # of the days before
+    return last is None or (last is entry.accepted and last.record == own)
+
+
+def aside(folder: Path) -> set[Path]:
+    """The records that nothing in the state of a worklist names, of people whose other record of that image is named.
+
+    Of one who had a case open in two pages, the record of the one that was taken over.
+    """
+    contents = Index(folder).contents()
+    named = {work.record for works in contents.works.values() for work in works}
+    named |= {review.record for reviews in contents.reviews.values() for review in reviews}
+    told = contents.records.values()
+    whose = {(one.annotator, one.fingerprint) for one in told if one.file in named}
+    return {folder / one.file for one in told if one.file not in named and (one.annotator, one.fingerprint) in whose}
 
 
 def finished(folder: Path) -> list[Path] | None:
@@ -171,8 +225,16 @@ def finished(folder: Path) -> list[Path] | None:
     if not index.state.is_dir():
         return None
     contents = index.contents()
-    kept = [
-        standing.final_record(works, contents.reviews.get(key, ()), max(work.readings for work in works))
-        for key, works in contents.works.items()
-    ]
-    return sorted(folder / name for name in kept if name is not None)
+    latest: dict[str, Work] = {}  # of a case that has another name now, what was said by that
+    for work in (work for works in contents.works.values() for work in works if work.record):
+        assert work.record is not None
+        other = latest.setdefault(work.record, work)
+        if work.turn > other.turn or (work.turn == other.turn and work.was):
+            latest[work.record] = work
+    kept = []
+    for key, all_works in contents.works.items():
+        works = [work for work in all_works if not work.record or latest[work.record] is work]
+        if works:
+            readings = max(work.readings for work in works)
+            kept.append(standing.final_record(works, contents.reviews.get(key, ()), readings))
+    return sorted({folder / name for name in kept if name is not None})

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -142,6 +143,7 @@ def test_the_list_tells_rows_once_and_then_what_has_changed(begin) -> None:
     assert rows[-1]["rows"][0]["held"] == "open by you"
     app.list.rows.got.clear()
     ask(app, "note", {"number": 1, "text": "hip"})
+    until(lambda: bool(app.list.rows.got))
     rows = [content for content, _ in app.list.rows.got if content["type"] == "rows"]
     assert [(row["number"], row["notes"]) for one in rows for row in one["rows"]] == [(1, "hip")]
     assert not rows[-1]["all"]
@@ -222,6 +224,80 @@ def test_a_case_that_was_taken_over_says_so_and_is_taken_back(begin) -> None:
     berta.list.show_list(True)  # it looks at once, and finds that nobody has the case any more
     until(lambda: not shown(berta).get("lost", False))
     assert berta.worklist.entry(0).held.holder.user == "berta"
+
+
+def test_what_ones_own_other_page_did_is_on_the_screen_when_it_is_left(begin) -> None:
+    one, two = begin("anna"), begin("anna")
+    one.open(0).result()
+    one.click(VOXEL)
+    until(lambda: one.session.autosave.is_file())
+    two.cases.open(0, take_over=True).result()
+    until(lambda: shown(one).get("lost", False))
+    two.click(OTHER)
+    two.act("case_done")
+    two.wait()
+    two.open(2).result()
+    two.wait()
+    one.list.show_list(True)  # it looks at once
+    until(lambda: len(one.session.clicks) == 2)
+    one.wait()
+    assert shown(one)["state"] == "done"
+    assert one.worklist.entry(0).state == "done"
+
+
+def test_keys_pass_by_cases_that_others_have_open(begin) -> None:
+    anna, berta = begin("anna"), begin("berta")
+    assert (anna.cases.shown, berta.cases.shown) == (0, 1)
+    until(lambda: any(entry.held and entry.number == 1 for entry in anna.list._survey.entries))
+    anna.act("next_case")
+    anna.wait()
+    assert anna.cases.shown == 2
+    anna.act("previous_case")
+    anna.wait()
+    assert anna.cases.shown == 0
+
+
+def test_keys_go_on_from_where_a_case_stood_that_is_no_longer_listed(begin) -> None:
+    app = begin("anna")
+    app.open(1).result()
+    app.wait()
+    list_asks(app, do="order", numbers=[0, 2])  # as the filter “to do” leaves it when case 1 is done
+    app.act("next_case")
+    app.wait()
+    assert app.cases.shown == 2
+
+
+def test_a_note_is_written_whatever_the_worker_does(begin) -> None:
+    app = begin("anna")
+    going = Event()
+    app.stage.worker.submit("Waiting", going.wait)
+    app.case.widget._handle_custom_msg({"do": "note", "value": {"number": 0, "text": "hip"}}, [])
+    assert app.worklist.entry(0).notes == "hip"
+    assert shown(app)["notes"] == "hip"
+    going.set()
+
+
+def test_a_reviewers_case_is_opened_again_when_its_annotator_has_changed_it(begin) -> None:
+    anna = begin("anna")
+    anna.open(0).result()
+    anna.click(VOXEL)
+    anna.act("case_done")
+    anna.wait()
+    anna.open(2).result()
+    anna.wait()
+    carla = begin("carla", review=True)
+    anna.cases.open(0, take_over=True).result()
+    anna.click(OTHER)
+    anna.act("case_done")
+    anna.wait()
+    anna.open(2).result()
+    anna.wait()
+    ask(carla, "accept", "")
+    assert "open it again to see that" in carla.status.message
+    list_asks(carla, do="open", number=0)
+    assert len(carla.session.clicks) == 2
+    ask(carla, "accept", "")
+    assert shown(carla)["state"] == "done"
 
 
 def test_going_on_from_a_colleagues_work(begin) -> None:

@@ -69,7 +69,7 @@ def test_two_thousand_cases_are_listed_with_their_states(worklist: snb.Worklist,
     assert worklist.progress() == (wanted.count("done"), COUNT)
 
     read: list[str] = []
-    monkeypatch.setattr("sammed3d_nb.worklist.index._record", lambda path: read.append(path.name))
+    monkeypatch.setattr("sammed3d_nb.worklist.scan.Scanner.read", lambda self, path: read.append(path.name))
     monkeypatch.setattr("sammed3d_nb.worklist.index._sidecar", lambda path: read.append(path.name))
     again = snb.Worklist(cases=worklist.cases, output=worklist.folder, annotator="anna")
     assert again.entries() == entries
@@ -130,6 +130,29 @@ def test_states_follow_from_what_everybody_said() -> None:
     assert state(("a", "needs review", 2), reviews=(accepted,)) == "done"
     assert state(("a", "in progress", 3), reviews=(accepted,)) == "in progress"
     assert state(("a", "needs review", 2), ("b", "in progress", 1), reviews=(accepted,)) == "done"
+
+
+def test_one_picture_that_is_none_does_not_end_the_others(tmp_path: Path) -> None:
+    volume = snb.Volume.from_array(np.zeros((4, 8, 8), np.int16), (1, 1, 1))
+    (tmp_path / "thumbnails").mkdir()
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    (tmp_path / "thumbnails" / "bomb.jpg").write_bytes(bomb.getvalue())
+    got: dict[str, bytes] = {}
+    both = Event()
+
+    def keep(key: str, data: bytes, modality: str) -> None:
+        got[key] = data
+        if len(got) == 2:
+            both.set()
+
+    pictures = Thumbnails(tmp_path, lambda key: volume, keep, lambda key: key != "large")
+    for key in ("next", "large", "bomb"):
+        pictures.want(key)
+    assert both.wait(20)
+    assert set(got) == {"next", "bomb"}, "and the large one is not read for its picture"
+    assert all(data.startswith(b"\xff\xd8") for data in got.values())
+    pictures.close()
 
 
 def test_the_next_case_is_read_ahead_within_its_bound() -> None:
