@@ -98,6 +98,7 @@ def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.page.wait_for_selector(".snb-brush-ball.mod-active")
     hand.page.locator(".snb-brush-size input").fill("14")
     hand.page.keyboard.press("Enter")
+    hand.page.wait_for_function("document.activeElement.matches('.sammed3d-app')")  # keys are the app's again
     hand.screen.settle()  # buttons and numbers are the kernel's
     hand.draw((300, 200, SLICE))
     hand.screen.wait_for_status("after 6 edits")
@@ -107,6 +108,7 @@ def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.page.click(".snb-brush-ball")
     hand.page.locator(".snb-brush-size input").fill("10")
     hand.page.keyboard.press("Enter")
+    hand.page.wait_for_function("document.activeElement.matches('.sammed3d-app')")  # keys are the app's again
     hand.screen.settle()
 
 
@@ -153,7 +155,7 @@ def test_prompts_in_the_list_are_chosen_and_taken_back_by_mouse_and_keyboard(han
     hand.draw((150, 180, SLICE), (160, 180, SLICE))
     hand.page.wait_for_selector(".snb-prompt >> nth=1")
     told = hand.page.locator(".snb-prompt-pick")
-    assert [told.nth(n).get_attribute("aria-label") for n in range(2)][1] == f"Scribble 1, positive, axial {SLICE + 1}"
+    assert [told.nth(n).get_attribute("aria-label") for n in range(2)][1] == f"Scribble 1, positive, axial slice {SLICE + 1}"
     assert hand.screen.seen(".snb-prompt") == 1
     hand.page.keyboard.press("PageUp")
     told.nth(1).click()
