@@ -76,6 +76,9 @@ class Geometry:
         return [(axis, room[n], ways[n] * self.spacing[axis] * scale) for n, axis in enumerate(axes)]
 
 
+_KEYS_ARE_THE_APPS = """  // a field in which Enter was pressed gives them back with the next frame
+    () => !document.activeElement.matches("input:not([type=checkbox]):not([type=range]), textarea, select")
+"""
 _COUNT_DECODING = """
     window.decoding = 0;  // frames that have arrived and are not on a canvas yet
     const { createObjectURL } = URL;
@@ -268,6 +271,7 @@ class Screen:
         The kernel answers in order, so the answer to a key (the ? panel) comes after the frames asked for before it;
         then the browser has to decode and paint them.
         """
+        self.page.wait_for_function(_KEYS_ARE_THE_APPS)
         self.page.keyboard.press("?")
         self.page.wait_for_selector(".snb-help-panel", state="visible")
         self.page.keyboard.press("Escape")

