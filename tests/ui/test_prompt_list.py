@@ -1,8 +1,7 @@
 """The list of prompts: what was said, one by one, shown on the views and taken back singly."""
 
-import numpy as np
 import pytest
-from ui_page import BALL, Tab
+from ui_page import BALL, Tab, differing
 
 import sammed3d_nb as snb
 from sammed3d_nb.session.replay import replay
@@ -11,10 +10,6 @@ from sammed3d_nb.ui import prompts
 pytestmark = pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")  # ipympl's
 
 AXIAL = [(14, 24, 9), (26, 24, 9), (26, 36, 9)]
-
-
-def differing(a: np.ndarray, b: np.ndarray) -> int:
-    return int(((a > 0) != (b > 0)).sum())
 
 
 def rows(app) -> list[tuple]:
