@@ -156,6 +156,3 @@ def test_a_stroke_on_a_case_that_is_gone_is_told(page_app) -> None:
     tab.draw("axial", *AXIAL)
     assert page_app.session.steps == ()
     assert "draw it where you mean it" in page_app.status.message
-
-
-# -- the list of prompts ---------------------------------------------------------------------------------------------
