@@ -1,4 +1,4 @@
-"""The tool row: what is armed with which sign and brush, who hears of it, and the list of what was said."""
+"""The tool row: what is armed with which sign and brush, and who hears of it."""
 
 import json
 
