@@ -175,7 +175,7 @@ def test_running_the_notebooks_cell_again_ends_the_app_before(chromium, lab) -> 
     page.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')")
     page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
     page.keyboard.press("Escape")
-    page.keyboard.press("c")
+    page.keyboard.press("b")
     page.keyboard.press("Enter")
     page.keyboard.insert_text("from ipywidgets.widgets.widget import _instances\nprint(len(_instances), 'widgets')")
     shows = page.locator(".jp-CodeCell").first
