@@ -110,9 +110,9 @@ def test_the_mask_turns_in_3d(opened) -> None:
     screen.page.click("button.snb-toggle_preview")
     screen.page.wait_for_selector(".snb-preview canvas", state="visible")
     screen.page.set_viewport_size({"width": 1280, "height": 720})
-    screen.page.wait_for_timeout(1500)
     for view in screen.VIEWS:
-        assert screen.seen(f".snb-{view} canvas:last-of-type") == 1, f"nothing lies over the {view} view"
+        free = screen.until(lambda view=view: screen.seen(f".snb-{view} canvas:last-of-type") == 1)
+        assert free, f"nothing lies over the {view} view"
     assert screen.until(lambda: screen.tinted("preview") > 1000), "the mask is seen"
     before = screen.pixels("preview")
     x, y = screen.point("preview", 150, 150)
