@@ -14,7 +14,7 @@ from sammed3d_nb.ui.stage import Stage
 from sammed3d_nb.ui.tool import Tool
 from sammed3d_nb.ui.worklist import Case
 
-_MOST_LISTED = 40  # in the menu; the worklist has them all
+_MOST_LISTED = 60  # in the menu; the worklist has them all
 _NOT_SAVED = "This case is not saved by itself: press Ctrl+S."
 
 

@@ -218,12 +218,14 @@ def test_a_click_where_there_is_no_image_is_answered(chromium, serve, small_mode
     screen = Screen(context.new_page())
     screen.page.goto(server.page())
     screen.page.wait_for_selector(".snb-status .snb-error")
+    screen.settle()
     screen.page.mouse.click(300, 400)
     assert "that click was not taken" in screen.wait_for_status("There is no image yet")
 
 
 def test_the_value_under_the_mouse_follows_the_keys(dashboard, open_page) -> None:
     screen = open_page(dashboard.page())
+    screen.settle()
     box = screen.box("axial")
     screen.page.mouse.move(*screen.point("axial", box["width"] / 2 + 30, box["height"] / 2))
     screen.page.wait_for_selector(".snb-hover")
